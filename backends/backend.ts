@@ -1,0 +1,100 @@
+import type { Ports } from "../engine/clock.ts";
+import type { Intent, Processor } from "../engine/processor.ts";
+
+export type BackendKind = "Local" | "RPC" | "WASM";
+
+/** How and where one operation is implemented: a Processor's spec with units resolved and defaults filled in. */
+export interface ProcessorSpec {
+  readonly namespace: string;
+  readonly name: string;
+  readonly intent: Intent;
+  readonly implementation: Implementation;
+  readonly limits: CallLimits;
+}
+
+/** What one call of this Processor may take. `call.ts` holds them; a backend only passes them on to where they are needed early. */
+export interface CallLimits {
+  /** One attempt, wall clock. */
+  readonly timeoutMs: number;
+  readonly maxInputBytes: number;
+  readonly maxOutputBytes: number;
+  /** Calls in flight, in this process. */
+  readonly maxConcurrency: number;
+}
+
+export type Implementation = LocalBuiltin | LocalModule | GrpcEndpoint | HttpEndpoint | WasmModule;
+
+export interface LocalBuiltin {
+  readonly kind: "Builtin";
+  readonly name: string;
+}
+
+export interface LocalModule {
+  readonly kind: "Module";
+  /** Relative to the plugins directory. */
+  readonly file: string;
+  readonly export: string;
+  readonly digest?: string;
+  readonly isolation: "Thread" | "Inline";
+}
+
+export interface GrpcEndpoint {
+  readonly kind: "GRPC";
+  /** A gRPC target, for example `dns:///words.default.svc:50051`. */
+  readonly endpoint: string;
+  readonly maxConnections: number;
+}
+
+export interface HttpEndpoint {
+  readonly kind: "HTTP";
+  /** An http or https URL without a path. */
+  readonly endpoint: string;
+  readonly path: string;
+  readonly maxConnections: number;
+}
+
+export interface WasmModule {
+  readonly kind: "WASM";
+  readonly source: WasmSource;
+  readonly digest?: string;
+  readonly abi: "Auto" | "Direct";
+  readonly entrypoint: string;
+  readonly maxMemoryBytes: number;
+}
+
+export type WasmSource =
+  | { readonly kind: "File"; readonly file: string }
+  | { readonly kind: "ConfigMapKey"; readonly name: string; readonly key: string };
+
+/** What a backend found out about what it loaded; the controller puts it into the Processor's status. */
+export interface LoadedModule {
+  readonly digest: string;
+  readonly bytes: number;
+  readonly source: string;
+  readonly abi?: "Direct";
+  readonly imports?: readonly string[];
+  readonly exports?: readonly string[];
+}
+
+/** A processor that is ready to be called, and what is known of it. */
+export interface LoadedProcessor extends Processor {
+  /** Set for ES modules and WASM modules. */
+  readonly module?: LoadedModule;
+  /** Digests of the code that a call runs, for the row; empty where there is none to name. */
+  readonly digests: readonly string[];
+}
+
+/**
+ * One way to run processors. `load` fetches, verifies and prepares; it throws a MillraceError (NotFound, InvalidInput,
+ * SandboxViolation, Unavailable, PayloadTooLarge, …) whose message names the field and the mend. What it gives is
+ * independent of the backend's other processors; disposing it waits for its calls in flight.
+ */
+export interface Backend extends AsyncDisposable {
+  readonly kind: BackendKind;
+  load(spec: ProcessorSpec, signal: AbortSignal): Promise<LoadedProcessor>;
+}
+
+/** What every backend is given. */
+export interface BackendOptions {
+  readonly ports: Ports;
+}
