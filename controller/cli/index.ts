@@ -1,0 +1,70 @@
+import { Command, CommanderError } from "commander";
+import { type CliContext, CliError, type ExitCode, exitCodes } from "./context.ts";
+
+/** A file a command; one that is not asked for is not loaded, as loading is most of what a short command costs. */
+const commands: Readonly<Record<string, (context: CliContext) => Promise<Command>>> = {
+  run: async (context) => (await import("./run.ts")).runCommand(context),
+  validate: async (context) => (await import("./validate.ts")).validateCommand(context),
+  graph: async (context) => (await import("./graph.ts")).graphCommand(context),
+  output: async (context) => (await import("./output.ts")).outputCommand(context),
+  controller: async (context) => (await import("./controller.ts")).controllerCommand(context),
+};
+
+/** Runs one command line (without `node` and the script) and says what to exit with. Never throws. */
+export async function runCli(args: readonly string[], context: CliContext): Promise<ExitCode> {
+  try {
+    const program = await buildProgram(args, context);
+    await program.parseAsync([...args], { from: "user" });
+    return exitCodes.ok;
+  } catch (error) {
+    return report(error, context);
+  }
+}
+
+async function buildProgram(args: readonly string[], context: CliContext): Promise<Command> {
+  const program = configure(new Command("millrace"), context)
+    .description("Runs DAGs of small processors: local modules, RPC services and sandboxed WebAssembly.")
+    .version(context.version, "--version", "print the version")
+    .helpOption("-h, --help", "print help for a command")
+    .helpCommand("help [command]", "print help for a command")
+    .addHelpText("after", examples);
+  const load = commands[args[0] ?? ""];
+  const wanted = load === undefined ? Object.values(commands) : [load];
+  for (const build of wanted) program.addCommand(configure(await build(context), context));
+  return program;
+}
+
+const examples = `
+Examples:
+  millrace run -f manifests/ article --input @book.txt     run a Pipeline here, without a cluster
+  millrace validate -f manifests/                          check manifests as the API server would
+  millrace graph -f manifests/ article -o mermaid          draw a Pipeline
+  millrace controller                                      run the controller against a cluster
+  millrace output article-x7k2p > report.txt               print what an Execution produced`;
+
+/** Output goes to the context's streams, and commander throws instead of exiting. */
+function configure(command: Command, context: CliContext): Command {
+  return command
+    .exitOverride()
+    .showHelpAfterError("(see --help)")
+    .configureOutput({
+      writeOut: (text) => context.stdout.write(text),
+      writeErr: (text) => context.stderr.write(text),
+      getOutHelpWidth: () => context.stdout.columns ?? 80,
+      getErrHelpWidth: () => context.stderr.columns ?? 80,
+      getOutHasColors: () => context.stdout.isTTY === true && context.env.NO_COLOR === undefined,
+      getErrHasColors: () => context.stderr.isTTY === true && context.env.NO_COLOR === undefined,
+    });
+}
+
+function report(error: unknown, context: CliContext): ExitCode {
+  // Commander has printed its own message already, the help text included.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
+  if (error instanceof CliError) {
+    if (error.message !== "") context.stderr.write(`error: ${error.message}\n`);
+    return error.exitCode;
+  }
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  context.stderr.write(`error: this is a defect of millrace: ${text}\n`);
+  return exitCodes.failed;
+}

@@ -1,0 +1,47 @@
+#!/usr/bin/env node
+import { readFileSync } from "node:fs";
+import { enableCompileCache } from "node:module";
+import { systemPorts } from "../engine/clock.ts";
+import type { CliContext } from "./cli/context.ts";
+
+// Composition root: nothing else reads process.env, the signals or the real clock.
+enableCompileCache();
+const { runCli } = await import("./cli/index.ts");
+
+const interrupted = new AbortController();
+const killed = new AbortController();
+
+function onSignal(): void {
+  if (interrupted.signal.aborted) killed.abort();
+  else interrupted.abort();
+}
+process.on("SIGINT", onSignal);
+process.on("SIGTERM", onSignal);
+// A reader that went away (`millrace … | head`) ends us quietly.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit(0);
+  throw error;
+});
+
+const context: CliContext = {
+  env: process.env,
+  cwd: process.cwd(),
+  version: version(),
+  stdin: process.stdin,
+  stdout: process.stdout,
+  stderr: process.stderr,
+  ports: systemPorts,
+  interrupted: interrupted.signal,
+  killed: killed.signal,
+};
+process.exitCode = await runCli(process.argv.slice(2), context);
+
+/** From the package's own package.json: one folder up in the sources, two in `dist/`. */
+function version(): string {
+  for (const candidate of ["../package.json", "../../package.json"]) {
+    try {
+      return JSON.parse(readFileSync(new URL(candidate, import.meta.url), "utf8")).version;
+    } catch {}
+  }
+  throw new Error("package.json of millrace was not found beside its code");
+}
