@@ -1,0 +1,133 @@
+import type { Json, JsonObject } from "../engine/payload.ts";
+import type { ProcessorFacts } from "../engine/pipeline.ts";
+import type { Plan } from "../engine/plan.ts";
+import type { Invoke } from "../engine/run.ts";
+import type { Pipeline } from "./api/types.ts";
+
+/** A Pipeline's spec as the API server gives it: defaults filled in. An Execution's `pipelineSpec` is one without a ttl. */
+export type PipelineSpec = Pipeline["spec"];
+
+/**
+ * What the kinds know of each other: loaded Processors, compiled Pipelines, pinned revisions. A kind's folder imports
+ * this and never another kind's folder; the composition root fills in the functions. Everything in it is in memory and
+ * is built anew after a restart.
+ */
+export interface Catalog {
+  readonly processors: Register<ProcessorEntry>;
+  readonly pipelines: Register<PipelineEntry>;
+  /** Compiles an Execution's inline `pipelineSpec` against the Processors that are loaded now. */
+  readonly compileInline: (namespace: string, name: string, spec: PipelineSpec) => PipelineState;
+  readonly revisions: Revisions;
+}
+
+/** A Processor that exists, as it can be used now. */
+export interface ProcessorEntry {
+  /** The loaded version that serves calls; absent until the first one is loaded. A refused newer generation leaves the older one here. */
+  readonly serving?: ProcessorVersion;
+  /** Why there is no `serving`, in words for a message; absent when there is. */
+  readonly waiting?: string;
+}
+
+/** One loaded generation of a Processor. An attempt uses the version that is current at its start, to its end. */
+export interface ProcessorVersion {
+  /** `metadata.generation` of what was loaded. */
+  readonly generation: number;
+  /** Digests of the code that a call runs, for the row; empty where there is none to name. */
+  readonly digests: readonly string[];
+  readonly facts: ProcessorFacts;
+  /** JSON Schema of the options, as the Processor gives it; absent: anything. */
+  readonly optionsSchema?: JsonObject;
+  /** One attempt: deadline, limits and error translation included, retries not. */
+  readonly invoke: Invoke;
+}
+
+/** A Pipeline that exists, as it can be started now. */
+export interface PipelineEntry {
+  readonly uid: string;
+  /** `metadata.generation` that `state` is about. */
+  readonly generation: number;
+  readonly state: PipelineState;
+}
+
+export type PipelineState =
+  | { readonly ready: true; readonly pipeline: CompiledPipeline }
+  /** `reason` and `message` are the Pipeline's own condition's. */
+  | { readonly ready: false; readonly reason: string; readonly message: string };
+
+/** A Pipeline that is checked and compiled: everything that a run of it needs, but the Processors. */
+export interface CompiledPipeline {
+  readonly plan: Plan;
+  /** What it was compiled from: what a revision holds. */
+  readonly closure: PipelineClosure;
+  /** Parameters' values against their schemas; `parameters` is complete, as `bindParameters` gives it. */
+  readonly checkParameters: (parameters: JsonObject) => readonly SchemaViolation[];
+  /** A JSON input against `input.schema`. Absent where there is none. With one, only `application/json` can be checked, and all else is to be refused. */
+  readonly checkInput?: (input: Json) => readonly SchemaViolation[];
+  /** `input.maxSize`, in bytes; default 4 MiB. */
+  readonly maxInputBytes: number;
+  /** In seconds; default for its Executions. */
+  readonly ttlSecondsAfterFinished?: number;
+}
+
+/** Where a value is not what a JSON Schema says. */
+export interface SchemaViolation {
+  /** From the value on: `parameters.language`, `options.top`, `input.pages[3]`. */
+  readonly path: string;
+  /** What is wrong; one sentence. */
+  readonly message: string;
+  /** What would be right; one sentence. */
+  readonly mend: string;
+}
+
+/** What compiles to the same Plan again, wherever and whenever: the content of a revision. JSON through and through. */
+export interface PipelineClosure {
+  readonly name: string;
+  readonly spec: PipelineSpec;
+  /** By name, in the order of their names. */
+  readonly processors: readonly ProcessorFacts[];
+}
+
+/** ControllerRevisions that hold a {@link PipelineClosure}, named by its content: what running Executions keep when a Pipeline is edited or deleted. */
+export interface Revisions {
+  /**
+   * Makes sure that the revision of this content exists, and gives its name, `<pipeline>-<hash>`. One create for each
+   * content and process, none when it is known already; call it before the first step of a run that may outlive the Pipeline.
+   * Throws ApiError.
+   */
+  ensure(namespace: string, pipeline: CompiledPipeline, signal: AbortSignal): Promise<string>;
+  /** Compiles what the revision holds; the last few are kept. Throws MillraceError NotFound when it is gone or is not a revision of ours, else ApiError. */
+  read(namespace: string, name: string, signal: AbortSignal): Promise<CompiledPipeline>;
+}
+
+/** Objects by namespace and name, with listeners that hear of each change. */
+export class Register<T> {
+  readonly #entries = new Map<string, T>();
+  readonly #listeners = new Set<(namespace: string, name: string) => void>();
+
+  get(namespace: string, name: string): T | undefined {
+    return this.#entries.get(`${namespace}/${name}`);
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  set(namespace: string, name: string, entry: T): void {
+    this.#entries.set(`${namespace}/${name}`, entry);
+    this.#tell(namespace, name);
+  }
+
+  delete(namespace: string, name: string): void {
+    if (this.#entries.delete(`${namespace}/${name}`)) this.#tell(namespace, name);
+  }
+
+  /** Calls `listener` after each change, synchronously: it may enqueue a key and nothing else. Gives what ends it. */
+  onChange(listener: (namespace: string, name: string) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  #tell(namespace: string, name: string): void {
+    for (const listener of this.#listeners) listener(namespace, name);
+  }
+}
