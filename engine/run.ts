@@ -2,6 +2,7 @@ import type { Ports } from "./clock.ts";
 import type { ErrorCode, ErrorKind } from "./errors.ts";
 import type { Metadata } from "./metadata.ts";
 import type { JsonObject, Payload } from "./payload.ts";
+import type { Plan } from "./plan.ts";
 import type { ExecutionIdentity, ProcessorRequest, ProcessorResponse } from "./processor.ts";
 
 /** One attempt of one step, to be made by a backend. */
@@ -96,4 +97,12 @@ export interface Outcome {
 /** The first failure that decided the run; `step` is absent when it was no step's (the output expression, the Pipeline's timeout). */
 export interface RunError extends StepError {
   readonly step?: string;
+}
+
+/**
+ * Runs a plan to its end. Never rejects: whatever happens, every row ends final. It ends as soon as the signal aborts or
+ * the Pipeline's timeout is over, also when an attempt in flight does not; what such an attempt gives later is dropped.
+ */
+export function run(plan: Plan, options: RunOptions): Promise<Outcome> {
+  return Promise.reject(new Error(`not yet ${plan.name} ${options.execution.name}`));
 }
