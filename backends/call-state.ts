@@ -1,0 +1,232 @@
+import type { Clock } from "../engine/clock.ts";
+import { MillraceError, toMillraceError } from "../engine/errors.ts";
+import { type Metadata, maxMetadataBytes, metadataBytes, metadataKeyPattern } from "../engine/metadata.ts";
+import type { CallContext, ExecutionIdentity, ProcessorRequest, ProcessorResponse } from "../engine/processor.ts";
+import type { Attempt } from "../engine/run.ts";
+import type { CallLimits, LoadedProcessor } from "./backend.ts";
+import type { BudgetTicket, ByteBudget } from "./byte-budget.ts";
+import { type Deadlines, Expiring } from "./deadlines.ts";
+
+/** What the calls of one processor share. */
+export interface CallHost {
+  readonly processor: LoadedProcessor;
+  readonly limits: CallLimits;
+  readonly clock: Clock;
+  readonly deadlines: Deadlines;
+  readonly budget: ByteBudget;
+  /** The call has ended, or left the queue: its place is free. Called once for each call that waited or started. */
+  left(call: Call): void;
+}
+
+/**
+ * New → Waiting (for a place) → Budgeted (waits for bytes) → Running → Ended. A call whose time is up, or that was
+ * cancelled, has been answered but stays Lingering with its place and bytes until the processor has really let go.
+ */
+type CallState = "New" | "Waiting" | "Budgeted" | "Running" | "Lingering" | "Ended";
+
+const next: Readonly<Record<CallState, readonly CallState[]>> = {
+  New: ["Waiting", "Budgeted", "Ended"],
+  Waiting: ["Budgeted", "Ended"],
+  Budgeted: ["Running", "Ended"],
+  Running: ["Lingering", "Ended"],
+  Lingering: ["Ended"],
+  Ended: [],
+};
+
+/** How long an aborted call may go on before its place is given away, in milliseconds: a processor that never lets go must not block the others for ever. */
+const lingerMs = 10_000;
+
+/** One call of one processor, from the queue to the answer. */
+export class Call extends Expiring implements BudgetTicket {
+  readonly bytes: number;
+  readonly #host: CallHost;
+  readonly #request: ProcessorRequest;
+  readonly #context: AttemptContext;
+  readonly #signal: AbortSignal;
+  readonly #resolve: (response: ProcessorResponse) => void;
+  readonly #reject: (error: MillraceError) => void;
+  #state: CallState = "New";
+
+  constructor(
+    host: CallHost,
+    attempt: Attempt,
+    request: ProcessorRequest,
+    signal: AbortSignal,
+    resolve: (response: ProcessorResponse) => void,
+    reject: (error: MillraceError) => void,
+  ) {
+    super();
+    this.#host = host;
+    this.#request = request;
+    this.#context = new AttemptContext(attempt);
+    this.#signal = signal;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    this.bytes = request.payload.size + host.limits.maxOutputBytes;
+  }
+
+  /** Has no place yet; `start` will be called. */
+  wait(): void {
+    this.#go("Waiting");
+    this.#signal.addEventListener("abort", this.#onAbort);
+  }
+
+  /** Has a place; runs as soon as its bytes are granted. */
+  start(): void {
+    if (this.#state === "New") this.#signal.addEventListener("abort", this.#onAbort);
+    this.#go("Budgeted");
+    if (this.#host.budget.take(this)) this.granted();
+  }
+
+  granted(): void {
+    this.#go("Running");
+    const { processor, deadlines, clock } = this.#host;
+    deadlines.add(this, clock.monotonic() + this.#context.timeoutMs);
+    try {
+      processor.process(this.#request, this.#context).then(this.#answered, this.#failed);
+    } catch (thrown) {
+      this.#failed(thrown);
+    }
+  }
+
+  override expire(): void {
+    if (this.#state === "Lingering") {
+      this.#end();
+      return;
+    }
+    const { processor } = this.#host;
+    const timeoutMs = this.#context.timeoutMs;
+    this.abandon(
+      new MillraceError("DeadlineExceeded", `${processor.name} did not answer within its timeout of ${timeoutMs} ms`),
+    );
+  }
+
+  /** Answers with the error before it got a place. */
+  fail(error: MillraceError): void {
+    this.#go("Ended");
+    this.#reject(error);
+  }
+
+  /** Answers with the error at once, and tells the processor by its signal, if it runs. */
+  abandon(reason: MillraceError): void {
+    if (this.#state === "Lingering" || this.#state === "Ended") return;
+    this.#reject(reason);
+    if (this.#state !== "Running") {
+      this.#end();
+      return;
+    }
+    this.#go("Lingering");
+    this.#signal.removeEventListener("abort", this.#onAbort);
+    const { deadlines, clock } = this.#host;
+    deadlines.remove(this);
+    deadlines.add(this, clock.monotonic() + lingerMs);
+    this.#context.abort(reason);
+  }
+
+  readonly #onAbort = (): void => this.abandon(cancellation(this.#signal, this.#host.processor.name));
+
+  readonly #answered = (response: ProcessorResponse): void => {
+    if (this.#state === "Running") {
+      try {
+        this.#resolve(accept(response, this.#request, this.#host));
+      } catch (thrown) {
+        this.#reject(toMillraceError(thrown));
+      }
+    }
+    this.#end();
+  };
+
+  readonly #failed = (thrown: unknown): void => {
+    if (this.#state === "Running") this.#reject(toMillraceError(thrown));
+    this.#end();
+  };
+
+  /** Gives the place and the bytes back. Once: a processor that answers after the linger finds it done. */
+  #end(): void {
+    const before = this.#state;
+    if (before === "Ended") return;
+    this.#go("Ended");
+    if (before === "New") return;
+    this.#signal.removeEventListener("abort", this.#onAbort);
+    const { deadlines, budget } = this.#host;
+    deadlines.remove(this);
+    if (before === "Budgeted") budget.withdraw(this);
+    if (before === "Running" || before === "Lingering") budget.release(this);
+    this.#host.left(this);
+  }
+
+  #go(state: CallState): void {
+    if (!next[this.#state].includes(state)) throw new Error(`a call cannot go from ${this.#state} to ${state}`);
+    this.#state = state;
+  }
+}
+
+/** What a processor is told of its call. The signal is made when it is first asked for: most built-ins never do. */
+class AttemptContext implements CallContext {
+  readonly execution: ExecutionIdentity;
+  readonly step: string;
+  readonly attempt: number;
+  readonly idempotencyKey: string;
+  readonly timeoutMs: number;
+  #controller: AbortController | undefined;
+  #reason: MillraceError | undefined;
+
+  constructor(attempt: Attempt) {
+    this.execution = attempt.execution;
+    this.step = attempt.stepName;
+    this.attempt = attempt.attempt;
+    this.idempotencyKey = attempt.idempotencyKey;
+    this.timeoutMs = attempt.timeoutMs;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#reason !== undefined) this.#controller.abort(this.#reason);
+    }
+    return this.#controller.signal;
+  }
+
+  abort(reason: MillraceError): void {
+    this.#reason = reason;
+    this.#controller?.abort(reason);
+  }
+}
+
+/** Why `signal` aborted, as one of the closed set: the engine's own reason, else Cancelled. */
+export function cancellation(signal: AbortSignal, name: string): MillraceError {
+  if (signal.reason instanceof MillraceError) return signal.reason;
+  return new MillraceError("Cancelled", `the call of ${name} was cancelled`, { cause: signal.reason });
+}
+
+/** The response, held to the limits and to the processor's intent. */
+function accept(response: ProcessorResponse, request: ProcessorRequest, host: CallHost): ProcessorResponse {
+  if (!response.ok) return response;
+  const { processor, limits } = host;
+  if (response.payload.size > limits.maxOutputBytes) {
+    throw new MillraceError(
+      "PayloadTooLarge",
+      `the output of ${processor.name}: ${response.payload.size} bytes, over the limit of ${limits.maxOutputBytes} bytes (maxOutputSize)`,
+    );
+  }
+  checkMetadata(response.metadata, processor.name);
+  if (processor.intent === "Transform" || response.payload === request.payload) return response;
+  return { ok: true, metadata: response.metadata, payload: request.payload };
+}
+
+function checkMetadata(metadata: Metadata, name: string): void {
+  for (const key in metadata) {
+    if (metadataKeyPattern.test(key) && typeof metadata[key] === "string") continue;
+    throw new MillraceError(
+      "ProcessorCrashed",
+      `${name} answered with metadata ${JSON.stringify(key.slice(0, 80))}: a key is a letter or digit, then up to 62 letters, digits, "_", "." or "-", and its value a string`,
+    );
+  }
+  const bytes = metadataBytes(metadata);
+  if (bytes > maxMetadataBytes) {
+    throw new MillraceError(
+      "PayloadTooLarge",
+      `the metadata of ${name}: ${bytes} bytes, over the limit of ${maxMetadataBytes} bytes`,
+    );
+  }
+}
