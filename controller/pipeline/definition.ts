@@ -1,0 +1,58 @@
+import type { JsonObject } from "../../engine/payload.ts";
+import type { ParameterDefinition, PartialRetryPolicy, PipelineDefinition, StepDefinition } from "../../engine/pipeline.ts";
+import { filled } from "../api/filled.ts";
+import { parseDurationMs } from "../api/quantities.ts";
+import type { PipelineSpec } from "../catalog.ts";
+
+type Step = PipelineSpec["steps"][number];
+type Retry = NonNullable<Step["retry"]>;
+
+/** A Pipeline's spec, defaults filled in, as the engine takes it. */
+export function pipelineDefinition(name: string, spec: PipelineSpec): PipelineDefinition {
+  return {
+    name,
+    failurePolicy: filled(spec.failurePolicy, "spec.failurePolicy"),
+    maxParallelSteps: filled(spec.maxParallelSteps, "spec.maxParallelSteps"),
+    parameters: (spec.parameters ?? []).map(parameterDefinition),
+    steps: spec.steps.map(stepDefinition),
+    ...(spec.timeout === undefined ? {} : { timeoutMs: parseDurationMs(spec.timeout, "spec.timeout") }),
+    ...(spec.output === undefined ? {} : { output: spec.output }),
+  };
+}
+
+function parameterDefinition(parameter: NonNullable<PipelineSpec["parameters"]>[number]): ParameterDefinition {
+  // Null is a default too: only a key that is not there makes the parameter required.
+  const value = parameter.default as ParameterDefinition["default"];
+  return value === undefined ? { name: parameter.name } : { name: parameter.name, default: value };
+}
+
+function stepDefinition(step: Step, index: number): StepDefinition {
+  const path = `spec.steps[${index}]`;
+  return {
+    name: step.name,
+    processor: step.processor,
+    dependsOn: step.dependsOn ?? [],
+    options: (step.options ?? {}) as JsonObject,
+    ...(step.input === undefined ? {} : { input: step.input }),
+    ...(step.when === undefined ? {} : { when: step.when }),
+    ...(step.timeout === undefined ? {} : { timeoutMs: parseDurationMs(step.timeout, `${path}.timeout`) }),
+    ...(step.retry === undefined ? {} : { retry: retryPolicy(step.retry, `${path}.retry`) }),
+  };
+}
+
+function retryPolicy(retry: Retry, path: string): PartialRetryPolicy {
+  return {
+    ...(retry.limit === undefined ? {} : { limit: retry.limit }),
+    ...(retry.codes === undefined ? {} : { codes: retry.codes }),
+    ...(retry.backoff === undefined ? {} : { backoff: backoff(retry.backoff, `${path}.backoff`) }),
+  };
+}
+
+function backoff(given: NonNullable<Retry["backoff"]>, path: string): NonNullable<PartialRetryPolicy["backoff"]> {
+  return {
+    ...(given.initial === undefined ? {} : { initialMs: parseDurationMs(given.initial, `${path}.initial`) }),
+    ...(given.max === undefined ? {} : { maxMs: parseDurationMs(given.max, `${path}.max`) }),
+    ...(given.factor === undefined ? {} : { factor: given.factor }),
+    ...(given.jitterPercent === undefined ? {} : { jitterPercent: given.jitterPercent }),
+  };
+}
