@@ -82,6 +82,11 @@ export interface LoadedProcessor extends Processor {
   readonly module?: LoadedModule;
   /** Digests of the code that a call runs, for the row; empty where there is none to name. */
   readonly digests: readonly string[];
+  /**
+   * Set for what is behind a network: tries to reach it, within seconds. Rejects with Unavailable when it cannot be reached, with
+   * InvalidInput when it is there but another thing than the spec says.
+   */
+  probe?(signal: AbortSignal): Promise<void>;
 }
 
 /**

@@ -1,0 +1,219 @@
+import { Metadata as CallMetadata, type ServiceError, status } from "@grpc/grpc-js";
+import type { Clock } from "../../engine/clock.ts";
+import { MillraceError } from "../../engine/errors.ts";
+import { BytesPayload, binaryType } from "../../engine/payload.ts";
+import type { CallContext, Intent, ProcessorRequest, ProcessorResponse } from "../../engine/processor.ts";
+import type { GrpcEndpoint, LoadedProcessor, ProcessorSpec } from "../backend.ts";
+import { type Channel, Channels } from "./channels.ts";
+import { checkedGrpcTarget } from "./endpoints.ts";
+import { faultError, grpcError } from "./errors.ts";
+import { headerNames } from "./headers.ts";
+import type { RpcHost } from "./host.ts";
+import type {
+  DescribeResponseMessage,
+  ProcessorService,
+  ProcessRequestMessage,
+  ProcessResponseMessage,
+} from "./protocol.ts";
+import { CallSlots } from "./slots.ts";
+
+/** How a call is made: what both methods of the service share. */
+interface Call<Request, Response> {
+  readonly method: {
+    readonly path: string;
+    readonly requestSerialize: (value: Request) => Buffer;
+    readonly responseDeserialize: (bytes: Buffer) => Response;
+  };
+  readonly request: Request;
+  readonly metadata: CallMetadata;
+  /** Wall clock, as gRPC wants it. */
+  readonly deadlineMs: number;
+  readonly signal: AbortSignal;
+}
+
+/** How long a probe waits for an answer, in milliseconds. */
+const probeTimeoutMs = 5000;
+
+/**
+ * A processor behind gRPC, called over up to `maxConnections` channels. Connects when it is first called. Rejects as
+ * `statusTable` in errors.ts says, with the signal's reason once that has aborted (the server sees the call cancelled),
+ * and with ResourceExhausted when too many calls wait.
+ */
+export class GrpcProcessor implements LoadedProcessor {
+  readonly name: string;
+  readonly intent: Intent;
+  readonly digests: readonly string[] = [];
+  readonly #endpoint: string;
+  readonly #service: ProcessorService;
+  readonly #host: RpcHost;
+  readonly #clock: Clock;
+  readonly #slots: CallSlots;
+  readonly #channels: Channels;
+
+  /** Throws InvalidInput when the endpoint is no gRPC target. */
+  constructor(spec: ProcessorSpec, implementation: GrpcEndpoint, service: ProcessorService, host: RpcHost) {
+    const { endpoint, maxConnections } = implementation;
+    const { maxConcurrency, maxOutputBytes } = spec.limits;
+    const target = checkedGrpcTarget(endpoint);
+    this.name = spec.name;
+    this.intent = spec.intent;
+    this.#endpoint = endpoint;
+    this.#service = service;
+    this.#host = host;
+    this.#clock = host.clock;
+    this.#slots = new CallSlots({ capacity: maxConcurrency, maxWaiting: maxConcurrency, owner: spec.name });
+    this.#channels = new Channels({ target, maxConnections, maxReceiveBytes: maxOutputBytes });
+  }
+
+  process(request: ProcessorRequest, context: CallContext): Promise<ProcessorResponse> {
+    const startMs = this.#clock.monotonic();
+    return this.#slots.use(async () => {
+      const payload = await request.payload.bytes(context.signal);
+      const elapsedMs = this.#clock.monotonic() - startMs;
+      const message = requestMessage(payload, request, context);
+      const deadlineMs = this.#clock.now() + context.timeoutMs - elapsedMs;
+      const response = await this.#call<ProcessRequestMessage, ProcessResponseMessage>({
+        method: this.#service.Process,
+        request: message,
+        metadata: callMetadata(context),
+        deadlineMs,
+        signal: context.signal,
+      }).catch((error: unknown) => {
+        throw this.#translate(error, context.timeoutMs - (this.#clock.monotonic() - startMs), context.timeoutMs);
+      });
+      return this.#response(response);
+    }, context.signal);
+  }
+
+  /** Calls Describe, which a server may leave out. Rejects with InvalidInput when it says another intent than the spec. */
+  async probe(signal: AbortSignal): Promise<void> {
+    const call = {
+      method: this.#service.Describe,
+      request: {},
+      metadata: new CallMetadata(),
+      deadlineMs: this.#clock.now() + probeTimeoutMs,
+      signal,
+    };
+    const description = await this.#slots.use(() => this.#describe(call), signal);
+    const intent = { INTENT_TRANSFORM: "Transform", INTENT_ANALYZE: "Analyze" }[String(description?.intent)];
+    if (intent === undefined || intent === this.intent) return;
+    throw new MillraceError(
+      "InvalidInput",
+      `spec.intent: ${this.intent}, but ${this.#endpoint} describes itself as ${intent}; change one of them`,
+    );
+  }
+
+  /** Idempotent. Waits for the calls in flight, then closes the connections. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#slots.close();
+    this.#channels[Symbol.dispose]();
+    this.#host.disposed(this);
+  }
+
+  async #describe(
+    call: Call<Record<string, never>, DescribeResponseMessage>,
+  ): Promise<DescribeResponseMessage | undefined> {
+    try {
+      return await this.#call(call);
+    } catch (error) {
+      if (isServiceError(error) && error.code === status.UNIMPLEMENTED) return undefined;
+      if (isServiceError(error) && error.code === status.DEADLINE_EXCEEDED) {
+        throw faultError("NotReached", `${this.#endpoint} did not answer within ${probeTimeoutMs} ms`, error);
+      }
+      throw this.#translate(error, Number.POSITIVE_INFINITY, probeTimeoutMs);
+    }
+  }
+
+  /** Rejects with grpc-js's error, or the signal's reason. */
+  async #call<Request, Response>(call: Call<Request, Response>): Promise<Response> {
+    const channel = this.#channels.take();
+    try {
+      return await unaryCall(channel, call);
+    } finally {
+      this.#channels.giveBack(channel);
+    }
+  }
+
+  #translate(error: unknown, remainingMs: number, timeoutMs: number): unknown {
+    if (!isServiceError(error)) return error;
+    // gRPC's timer, the server's and that of call.ts go off together: whichever is first, it reads the same.
+    if (error.code === status.DEADLINE_EXCEEDED && remainingMs <= deadlineSlackMs) {
+      const message = `${this.name} did not answer within its timeout of ${timeoutMs} ms`;
+      return new MillraceError("DeadlineExceeded", message, { cause: error });
+    }
+    const pushback = error.metadata.get("grpc-retry-pushback-ms")[0];
+    return grpcError(this.#endpoint, {
+      status: error.code,
+      details: error.details,
+      pushback: typeof pushback === "string" ? pushback : undefined,
+      cause: error,
+    });
+  }
+
+  #response(message: ProcessResponseMessage): ProcessorResponse {
+    const { result, error, metadata } = message;
+    if (result !== undefined && result !== null) {
+      return { ok: true, metadata, payload: new BytesPayload(result.payload, result.contentType || binaryType) };
+    }
+    if (error === undefined || error === null) {
+      throw faultError("Malformed", `${this.#endpoint} answered with neither a result nor an error`);
+    }
+    const { code, message: text, retryable, retryAfterMs } = error;
+    const wait = retryAfterMs === undefined || retryAfterMs === null ? {} : { retryAfterMs };
+    return { ok: false, metadata, error: { code, message: text, retryable, ...wait } };
+  }
+}
+
+/** How far ahead of our own deadline another's timer may go off, in milliseconds. */
+const deadlineSlackMs = 20;
+
+function requestMessage(payload: Uint8Array, request: ProcessorRequest, context: CallContext): ProcessRequestMessage {
+  return {
+    payload,
+    contentType: request.payload.contentType,
+    metadata: request.metadata,
+    optionsJson: JSON.stringify(request.options),
+    context: {
+      execution: context.execution,
+      step: context.step,
+      attempt: context.attempt,
+      idempotencyKey: context.idempotencyKey,
+    },
+  };
+}
+
+function callMetadata(context: CallContext): CallMetadata {
+  const metadata = new CallMetadata();
+  if (context.traceparent !== undefined) metadata.set(headerNames.traceparent, context.traceparent);
+  return metadata;
+}
+
+function unaryCall<Request, Response>(channel: Channel, call: Call<Request, Response>): Promise<Response> {
+  const { method, signal } = call;
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) return reject(signal.reason);
+    const onAbort = () => {
+      reject(signal.reason);
+      running.cancel();
+    };
+    const running = channel.client.makeUnaryRequest<Request, Response>(
+      method.path,
+      method.requestSerialize,
+      method.responseDeserialize,
+      call.request,
+      call.metadata,
+      { deadline: call.deadlineMs },
+      (error, response) => {
+        signal.removeEventListener("abort", onAbort);
+        if (error !== null) reject(error);
+        else if (response === undefined) reject(new Error("grpc-js gave neither an error nor a response"));
+        else resolve(response);
+      },
+    );
+    signal.addEventListener("abort", onAbort, { once: true });
+  });
+}
+
+function isServiceError(error: unknown): error is ServiceError {
+  return error instanceof Error && "code" in error && typeof error.code === "number" && "details" in error;
+}
