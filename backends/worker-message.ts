@@ -1,0 +1,37 @@
+import type { Transferable } from "node:worker_threads";
+
+/** What the pool sends to a worker. */
+export type ToWorker =
+  | { readonly type: "Job"; readonly id: number; readonly body: unknown }
+  | { readonly type: "Abort"; readonly id: number };
+
+/** What a worker sends to the pool. */
+export type FromWorker =
+  | { readonly type: "Ready" }
+  | { readonly type: "Done"; readonly id: number; readonly body: unknown }
+  /** The handler threw. */
+  | { readonly type: "Threw"; readonly id: number; readonly message: string };
+
+/** A structured-cloneable body, and the buffers in it that change hands instead of being copied. */
+export interface WorkerBody {
+  readonly body: unknown;
+  readonly transfer?: readonly Transferable[];
+}
+
+/** From this size on moving a buffer is cheaper than cloning it. */
+const minTransferBytes = 16 * 1024;
+
+/**
+ * Bytes that may be posted: cloning a view clones all of the buffer under it (a pooled Buffer's is 8 KiB), and a buffer
+ * that is moved is lost to its owner, so what is large or shares its buffer is copied first.
+ */
+export function postable(bytes: Uint8Array): {
+  readonly bytes: Uint8Array;
+  readonly transfer: readonly Transferable[];
+} {
+  if (bytes.byteLength < minTransferBytes) {
+    return { bytes: bytes.byteLength === bytes.buffer.byteLength ? bytes : new Uint8Array(bytes), transfer: [] };
+  }
+  const copy = new Uint8Array(bytes);
+  return { bytes: copy, transfer: [copy.buffer] };
+}
