@@ -1,0 +1,752 @@
+// Made from crds/ by `npm run generate`; not to be edited. The objects as the API server gives them, defaults filled in.
+import type {Json} from "../../engine/payload.ts";
+import type {KubernetesObject, ObjectMeta} from "./client.ts";
+
+/**
+ * An ES module in the plugins directory of the controller.
+ */
+export interface ModuleSpec {
+  /**
+   * The module's path, relative to the plugins directory, for example `words.mjs`. No part of it may begin with a dot.
+   */
+  readonly file: string;
+  /**
+   * The name of the exported function: `process` unless said otherwise. `default` names the default export.
+   */
+  readonly export: string;
+  /**
+   * Pins the file's content: `sha256:` and 64 lower-case hexadecimal digits. A file with another content is refused. Absent: whatever the file holds; the digest found is in status.module.
+   */
+  readonly digest?: string;
+  /**
+   * Where the module runs. Thread (default): in a pool of worker threads. Inline: in the controller's own thread; only where the installation allows it (--allow-isolation).
+   */
+  readonly isolation: "Thread" | "Inline";
+}
+/**
+ * Runs inside Millrace: exactly one of `builtin` and `module`.
+ */
+export interface LocalSpec {
+  /**
+   * The name of a processor that is part of Millrace, for example `text.uppercase`.
+   */
+  readonly builtin?: string;
+  readonly module?: ModuleSpec;
+}
+/**
+ * What only the HTTP protocol needs.
+ */
+export interface HttpSpec {
+  /**
+   * The path that is posted to, and its query if any; `/process` unless said otherwise.
+   */
+  readonly path: string;
+}
+/**
+ * A service reached over the network, by gRPC (millrace.processor.v1.Processor) or by HTTP POST.
+ */
+export interface RpcSpec {
+  /**
+   * GRPC calls millrace.processor.v1.Processor/Process; HTTP posts the payload as the request's body.
+   */
+  readonly protocol: "GRPC" | "HTTP";
+  /**
+   * Where the service is. GRPC: `host:port` or `dns:///host:port`. HTTP: `http://host[:port]` or `https://host[:port]`, without a path.
+   */
+  readonly endpoint: string;
+  readonly http?: HttpSpec;
+  /**
+   * Connections (HTTP) or channels (GRPC) that each replica keeps to the service, from 1 to 64; 4 unless said otherwise.
+   */
+  readonly maxConnections: number;
+}
+/**
+ * A key of the `binaryData` of a ConfigMap in the same namespace.
+ */
+export interface ConfigMapKeyRef {
+  /**
+   * The name of the ConfigMap.
+   */
+  readonly name: string;
+  /**
+   * The key in its `binaryData`, for example `words.wasm`.
+   */
+  readonly key: string;
+}
+/**
+ * Where the module comes from: exactly one of `configMapKeyRef` and `file`.
+ */
+export interface WasmSource {
+  readonly configMapKeyRef?: ConfigMapKeyRef;
+  /**
+   * The module's path, relative to the modules directory of the controller, for example `words.wasm`. No part of it may begin with a dot.
+   */
+  readonly file?: string;
+}
+/**
+ * What one instance of the module may use, besides the time of spec.timeout.
+ */
+export interface WasmLimits {
+  /**
+   * The most linear memory an instance may have, in bytes or with a suffix k, M, G, Ki, Mi or Gi: 64Mi unless said otherwise, at most 4Gi. Growth beyond it fails.
+   */
+  readonly memory: number | string;
+}
+/**
+ * A WebAssembly module, run in a sandbox with limits of memory and time.
+ */
+export interface WasmSpec {
+  readonly source: WasmSource;
+  /**
+   * Pins the module's content: `sha256:` and 64 lower-case hexadecimal digits. A module with another content is refused. Absent: whatever the source holds; the digest found is in status.module.
+   */
+  readonly digest?: string;
+  /**
+   * The contract between Millrace and the module. Auto (default): found from the module's imports and exports. Direct: Millrace's own, two exported functions and a memory.
+   */
+  readonly abi: "Auto" | "Direct";
+  /**
+   * The exported function that is called: `process` unless said otherwise.
+   */
+  readonly entrypoint: string;
+  readonly limits: WasmLimits;
+}
+/**
+ * How long to wait before a retry.
+ */
+export interface BackoffSpec {
+  /**
+   * The wait before the first retry, a duration: 100ms unless said otherwise.
+   */
+  readonly initial: string;
+  /**
+   * By how much each wait is longer than the one before, from 1 to 10; 2 unless said otherwise.
+   */
+  readonly factor: number;
+  /**
+   * The longest wait, a duration: 10s unless said otherwise.
+   */
+  readonly max: string;
+  /**
+   * How far a wait may stray from its value at random, either way, in percent, from 0 to 100; 20 unless said otherwise.
+   */
+  readonly jitterPercent: number;
+}
+/**
+ * When a failed attempt is followed by another. A step may say otherwise, field by field.
+ */
+export interface RetrySpec {
+  /**
+   * Retries after the first attempt, from 0 to 10; 1 unless said otherwise.
+   */
+  readonly limit: number;
+  readonly backoff: BackoffSpec;
+  /**
+   * The error codes that are worth another attempt: Unavailable, ResourceExhausted and ProcessorCrashed unless said otherwise. A failure that the processor declared itself is retried when the processor says that it is retryable.
+   *
+   * Items: A code of the closed set of errors.
+   */
+  readonly codes: readonly (
+    | "InvalidInput"
+    | "NotFound"
+    | "PayloadTooLarge"
+    | "Unavailable"
+    | "DeadlineExceeded"
+    | "ResourceExhausted"
+    | "SandboxViolation"
+    | "ProcessorFailed"
+    | "ProcessorCrashed"
+    | "PayloadLost"
+    | "Internal"
+  )[];
+}
+/**
+ * What the operation is and how it is called. Exactly one of `local`, `rpc` and `wasm` says what runs it.
+ */
+export interface ProcessorSpec {
+  /**
+   * What becomes of the payload. Transform (default): the output replaces it. Analyze: it passes through unchanged, and the processor contributes metadata only.
+   */
+  readonly intent: "Transform" | "Analyze";
+  readonly local?: LocalSpec;
+  readonly rpc?: RpcSpec;
+  readonly wasm?: WasmSpec;
+  /**
+   * Options handed to the processor with every call; a step's options are merged over them, key by key. What they mean is the processor's affair. At most 4 KiB as JSON, after the merge.
+   */
+  readonly options?: Readonly<Record<string, Json>>;
+  /**
+   * A JSON Schema (draft 2020-12) of the options. A Pipeline whose step gives options that do not fit is refused. Absent: any options.
+   */
+  readonly optionsSchema?: Readonly<Record<string, Json>>;
+  /**
+   * How long one attempt may take, wall clock, as a duration such as `500ms`, `30s` or `1m30s`: 30s unless said otherwise, at most 576h. A step may say otherwise.
+   */
+  readonly timeout: string;
+  readonly retry: RetrySpec;
+  /**
+   * The largest payload the processor takes, in bytes or with a suffix k, M, Ki or Mi: 4Mi unless said otherwise, at most 64Mi. A larger one fails the step with PayloadTooLarge.
+   */
+  readonly maxInputSize: number | string;
+  /**
+   * The largest payload the processor may give, in bytes or with a suffix k, M, Ki or Mi: 4Mi unless said otherwise, at most 64Mi. A larger one fails the step with PayloadTooLarge; nothing is ever truncated.
+   */
+  readonly maxOutputSize: number | string;
+  /**
+   * Calls in flight at once, per replica of the controller, from 1 to 1024; 64 unless said otherwise. Further calls wait.
+   */
+  readonly maxConcurrency: number;
+}
+/**
+ * One aspect of the object's state.
+ */
+export interface Condition {
+  /**
+   * Which aspect, in CamelCase.
+   */
+  readonly type: string;
+  /**
+   * Whether it is so.
+   */
+  readonly status: "True" | "False" | "Unknown";
+  /**
+   * The metadata.generation that the condition speaks of.
+   */
+  readonly observedGeneration?: number;
+  /**
+   * When the status last changed.
+   */
+  readonly lastTransitionTime: string;
+  /**
+   * Why, in CamelCase; stable, made for programs.
+   */
+  readonly reason: string;
+  /**
+   * Why, and what to do about it; made for people.
+   */
+  readonly message: string;
+}
+/**
+ * The module that is loaded; absent for built-ins and services.
+ */
+export interface ModuleStatus {
+  /**
+   * The sha256 of its content, as `sha256:` and 64 hexadecimal digits.
+   */
+  readonly digest?: string;
+  /**
+   * Its size in bytes.
+   */
+  readonly bytes?: number;
+  /**
+   * Where it was read from.
+   */
+  readonly source?: string;
+  /**
+   * The contract it is called by.
+   */
+  readonly abi?: string;
+  /**
+   * What it imports, as module.name; at most the first 256.
+   *
+   * Items: An import.
+   */
+  readonly imports?: readonly string[];
+  /**
+   * What it exports; at most the first 256.
+   *
+   * Items: An export.
+   */
+  readonly exports?: readonly string[];
+}
+/**
+ * What the controller found. Written by the controller alone.
+ */
+export interface ProcessorStatus {
+  /**
+   * The metadata.generation that this status speaks of.
+   */
+  readonly observedGeneration?: number;
+  /**
+   * What runs the processor.
+   */
+  readonly backend?: "Local" | "RPC" | "WASM";
+  /**
+   * Ready: calls can be made. Reconciling: the controller is at work on a new generation. Stalled: it cannot go on until somebody mends the object or its surroundings. And one by backend: PluginLoaded, EndpointReachable or ModuleCached.
+   */
+  readonly conditions?: readonly Condition[];
+  readonly module?: ModuleStatus;
+}
+/**
+ * A Processor is one implementation of one operation. Steps of a Pipeline name it; whether it is a local module, an RPC service or a WebAssembly module is its own affair.
+ */
+export interface Processor extends KubernetesObject {
+  readonly apiVersion: "millrace.dev/v1alpha1";
+  readonly kind: "Processor";
+  readonly metadata: ObjectMeta;
+  readonly spec: ProcessorSpec;
+  readonly status?: ProcessorStatus;
+}
+/**
+ * One parameter.
+ */
+export interface ParameterSpec {
+  /**
+   * The parameter's name: a letter or '_', then letters, digits, '_' and '-'. With a hyphen in it, expressions say `parameters['max-words']`.
+   */
+  readonly name: string;
+  /**
+   * A JSON Schema (draft 2020-12) of the value, for example `{type: string, enum: [en, de]}`. Absent: any JSON.
+   */
+  readonly schema?: Readonly<Record<string, Json>>;
+  /**
+   * The value of an Execution that gives none, any JSON. Absent: every Execution must give one.
+   */
+  readonly default?: Json;
+}
+/**
+ * What the Executions' input must be like.
+ */
+export interface InputSpec {
+  /**
+   * A JSON Schema (draft 2020-12) that the input must fit; it must then be JSON. Absent: any input.
+   */
+  readonly schema?: Readonly<Record<string, Json>>;
+  /**
+   * The largest input, in bytes or with a suffix k, M, Ki or Mi: 4Mi unless said otherwise, at most 64Mi. A larger one fails the Execution with PayloadTooLarge.
+   */
+  readonly maxSize: number | string;
+}
+/**
+ * How long to wait before a retry.
+ */
+export interface StepBackoffSpec {
+  /**
+   * The wait before the first retry, a duration such as `100ms`.
+   */
+  readonly initial?: string;
+  /**
+   * By how much each wait is longer than the one before, from 1 to 10.
+   */
+  readonly factor?: number;
+  /**
+   * The longest wait, a duration such as `10s`.
+   */
+  readonly max?: string;
+  /**
+   * How far a wait may stray from its value at random, either way, in percent, from 0 to 100.
+   */
+  readonly jitterPercent?: number;
+}
+/**
+ * When a failed attempt is followed by another. Absent fields: as the Processor says.
+ */
+export interface StepRetrySpec {
+  /**
+   * Retries after the first attempt, from 0 to 10.
+   */
+  readonly limit?: number;
+  readonly backoff?: StepBackoffSpec;
+  /**
+   * The error codes that are worth another attempt. A failure that the processor declared itself is retried when the processor says that it is retryable.
+   *
+   * Items: A code of the closed set of errors.
+   */
+  readonly codes?: readonly (
+    | "InvalidInput"
+    | "NotFound"
+    | "PayloadTooLarge"
+    | "Unavailable"
+    | "DeadlineExceeded"
+    | "ResourceExhausted"
+    | "SandboxViolation"
+    | "ProcessorFailed"
+    | "ProcessorCrashed"
+    | "PayloadLost"
+    | "Internal"
+  )[];
+}
+/**
+ * One processor's place in the graph.
+ */
+export interface StepSpec {
+  /**
+   * The step's name, unique in its Pipeline: a DNS label (lower-case letters, digits and hyphens, at most 63 characters). With a hyphen in it, expressions say `steps['html-to-text'].output`; the dot would be a subtraction.
+   */
+  readonly name: string;
+  /**
+   * The name of the Processor, in the same namespace, that does the step's work.
+   */
+  readonly processor: string;
+  /**
+   * The steps that must have ended before this one starts, at most 64. Without any, the step receives the Execution's input and starts at once.
+   *
+   * Items: The name of another step of this Pipeline.
+   */
+  readonly dependsOn?: readonly string[];
+  /**
+   * Options for the processor, merged over the Processor's own, key by key. At most 4 KiB as JSON, after the merge.
+   */
+  readonly options?: Readonly<Record<string, Json>>;
+  /**
+   * A CEL expression: what the step receives, for example `{'words': steps.count.output, 'lang': parameters.language}`. It sees `input`, `parameters`, `steps` (ancestors only) and `execution`. Absent: the payload of the only dependency, or the Execution's input; with several payloads among its dependencies it is required.
+   */
+  readonly input?: string;
+  /**
+   * A CEL expression of type bool, for example `size(steps.clean.output) > 0`; false skips the step. Absent: the step runs.
+   */
+  readonly when?: string;
+  /**
+   * How long one attempt may take, wall clock, as a duration such as `30s` or `1m30s`, at most 576h. Absent: as the Processor says.
+   */
+  readonly timeout?: string;
+  readonly retry?: StepRetrySpec;
+}
+/**
+ * The graph and how its runs behave.
+ */
+export interface PipelineSpec {
+  /**
+   * What a failed step means for the others. Continue (default): its dependents are skipped, independent branches finish. FailFast: nothing new starts, running steps are aborted.
+   */
+  readonly failurePolicy: "Continue" | "FailFast";
+  /**
+   * Steps of one Execution that run at once, from 1 to 1000; 16 unless said otherwise.
+   */
+  readonly maxParallelSteps: number;
+  /**
+   * How long the whole run may take, as a duration such as `5m`, at most 576h. Absent: no limit.
+   */
+  readonly timeout?: string;
+  /**
+   * Values that each Execution may give, at most 64. In expressions: `parameters.NAME`.
+   */
+  readonly parameters?: readonly ParameterSpec[];
+  readonly input: InputSpec;
+  /**
+   * The steps of the graph, from 1 to 1,000, in any order: `dependsOn` alone says what comes before what.
+   */
+  readonly steps: readonly StepSpec[];
+  /**
+   * A CEL expression: the output of the run, for example `steps.report.output`. Absent: the output of the only step on which no other depends; with several such steps it is required.
+   */
+  readonly output?: string;
+  /**
+   * After how many seconds its finished Executions are deleted, unless they say otherwise; 0 to 31536000 (a year). Absent: never.
+   */
+  readonly ttlSecondsAfterFinished?: number;
+}
+/**
+ * The shape of the graph.
+ */
+export interface GraphStatus {
+  /**
+   * How many steps it has.
+   */
+  readonly steps?: number;
+  /**
+   * How many steps its longest chain has.
+   */
+  readonly levels?: number;
+  /**
+   * The most steps on one level, which could run at once.
+   */
+  readonly width?: number;
+}
+/**
+ * What the controller found. Written by the controller alone.
+ */
+export interface PipelineStatus {
+  /**
+   * The metadata.generation that this status speaks of.
+   */
+  readonly observedGeneration?: number;
+  /**
+   * Ready: Executions can run. Reconciling: the controller is at work on a new generation. Stalled: the Pipeline is refused, and the message names the field and the mend.
+   */
+  readonly conditions?: readonly Condition[];
+  readonly graph?: GraphStatus;
+}
+/**
+ * A Pipeline is a graph of steps, each the work of a Processor. It says what depends on what and what each step receives, and knows nothing of how the Processors run. An Execution runs it.
+ */
+export interface Pipeline extends KubernetesObject {
+  readonly apiVersion: "millrace.dev/v1alpha1";
+  readonly kind: "Pipeline";
+  readonly metadata: ObjectMeta;
+  readonly spec: PipelineSpec;
+  readonly status?: PipelineStatus;
+}
+/**
+ * A Pipeline's spec inline, of at most 100 steps, for a run that needs no Pipeline of its own.
+ */
+export interface InlinePipelineSpec {
+  /**
+   * What a failed step means for the others. Continue (default): its dependents are skipped, independent branches finish. FailFast: nothing new starts, running steps are aborted.
+   */
+  readonly failurePolicy: "Continue" | "FailFast";
+  /**
+   * Steps of one Execution that run at once, from 1 to 1000; 16 unless said otherwise.
+   */
+  readonly maxParallelSteps: number;
+  /**
+   * How long the whole run may take, as a duration such as `5m`, at most 576h. Absent: no limit.
+   */
+  readonly timeout?: string;
+  /**
+   * Values that each Execution may give, at most 64. In expressions: `parameters.NAME`.
+   */
+  readonly parameters?: readonly ParameterSpec[];
+  readonly input: InputSpec;
+  /**
+   * The steps of the graph, from 1 to 100, in any order: `dependsOn` alone says what comes before what.
+   */
+  readonly steps: readonly StepSpec[];
+  /**
+   * A CEL expression: the output of the run, for example `steps.report.output`. Absent: the output of the only step on which no other depends; with several such steps it is required.
+   */
+  readonly output?: string;
+}
+/**
+ * One parameter's value.
+ */
+export interface ParameterValue {
+  /**
+   * The parameter's name.
+   */
+  readonly name: string;
+  /**
+   * Its value, any JSON, null too.
+   */
+  readonly value: Json;
+}
+/**
+ * What the steps without dependencies receive: exactly one of `json`, `text`, `base64` and `configMapKeyRef`, in the object at most 256 KiB. Absent: JSON null.
+ */
+export interface ExecutionInput {
+  /**
+   * Any JSON (application/json).
+   */
+  readonly json?: Json;
+  /**
+   * A text (text/plain; charset=utf-8).
+   */
+  readonly text?: string;
+  /**
+   * Bytes in Base64 (application/octet-stream).
+   */
+  readonly base64?: string;
+  readonly configMapKeyRef?: ConfigMapKeyRef;
+}
+/**
+ * What to run, with what. Only `cancel` and `ttlSecondsAfterFinished` can be changed later.
+ */
+export interface ExecutionSpec {
+  /**
+   * The name of the Pipeline, in the same namespace, that is run. The Execution keeps the revision it started with.
+   */
+  readonly pipeline?: string;
+  readonly pipelineSpec?: InlinePipelineSpec;
+  /**
+   * Values for the Pipeline's parameters, at most 64.
+   */
+  readonly parameters?: readonly ParameterValue[];
+  readonly input?: ExecutionInput;
+  /**
+   * None (default), or Immediate: running steps are aborted, nothing new starts. A cancellation cannot be taken back.
+   */
+  readonly cancel: "None" | "Immediate";
+  /**
+   * After how many seconds the finished Execution is deleted; 0 to 31536000 (a year). Absent: as its Pipeline says, else never.
+   */
+  readonly ttlSecondsAfterFinished?: number;
+}
+/**
+ * The replica of the controller that runs it, and how often the run changed hands.
+ */
+export interface ExecutionOwner {
+  /**
+   * The replica's name.
+   */
+  readonly replica: string;
+  /**
+   * 1 for the first owner, one more at each take-over.
+   */
+  readonly epoch: number;
+  /**
+   * Take-overs since a step was last newly recorded, absent for none; after five the run fails, reason CrashLoop.
+   */
+  readonly takeovers?: number;
+}
+/**
+ * Where larger content is; `millrace output EXECUTION [STEP]` fetches it.
+ */
+export interface PayloadRef {
+  /**
+   * The sha256 of the content, as `sha256:` and 64 hexadecimal digits: its name in the payload store.
+   */
+  readonly ref: string;
+  /**
+   * Its size in bytes.
+   */
+  readonly bytes: number;
+}
+/**
+ * What the step gave. One of json, text, base64 and payload.
+ */
+export interface PayloadRow {
+  /**
+   * The value, if it is JSON of at most 4 KiB.
+   */
+  readonly json?: Json;
+  /**
+   * The text, if it is text of at most 4 KiB.
+   */
+  readonly text?: string;
+  /**
+   * The bytes in Base64, if they are neither JSON nor text and at most 4 KiB.
+   */
+  readonly base64?: string;
+  readonly payload?: PayloadRef;
+  /**
+   * Its media type.
+   */
+  readonly contentType?: string;
+}
+/**
+ * Why the step failed.
+ */
+export interface StepRowError {
+  /**
+   * What went wrong, of the closed set of errors.
+   */
+  readonly code:
+    | "InvalidInput"
+    | "NotFound"
+    | "PayloadTooLarge"
+    | "Unavailable"
+    | "DeadlineExceeded"
+    | "ResourceExhausted"
+    | "SandboxViolation"
+    | "ProcessorFailed"
+    | "ProcessorCrashed"
+    | "PayloadLost"
+    | "Cancelled"
+    | "Internal";
+  /**
+   * Who has to act: User, who wrote the objects; Processor, who wrote the processor; System, who runs Millrace.
+   */
+  readonly kind: "User" | "Processor" | "System";
+  /**
+   * What went wrong, made for people; at most 1 KiB.
+   */
+  readonly message: string;
+  /**
+   * The processor's own code, where it declared the failure.
+   */
+  readonly processorCode?: string;
+}
+/**
+ * What did the work.
+ */
+export interface StepRowProcessor {
+  /**
+   * The Processor.
+   */
+  readonly name: string;
+  /**
+   * Its metadata.generation.
+   */
+  readonly generation?: number;
+  /**
+   * The digest of each module version that an attempt ran on.
+   *
+   * Items: A digest: `sha256:` and 64 hexadecimal digits.
+   */
+  readonly digests?: readonly string[];
+}
+/**
+ * One step's state.
+ */
+export interface StepRow {
+  /**
+   * The step's name.
+   */
+  readonly name: string;
+  /**
+   * Where the step is.
+   */
+  readonly state: "Waiting" | "Running" | "Retrying" | "Succeeded" | "Failed" | "Skipped" | "Cancelled";
+  /**
+   * Why a step was skipped or cancelled, in CamelCase, from a closed set.
+   */
+  readonly reason?: string;
+  /**
+   * How many attempts were started.
+   */
+  readonly attempts?: number;
+  /**
+   * When the first attempt started.
+   */
+  readonly startTime?: string;
+  /**
+   * How long the step took from the start of its first attempt to its end, waits between attempts included, in milliseconds.
+   */
+  readonly durationMs?: number;
+  readonly output?: PayloadRow;
+  /**
+   * What the processor said about its payload, at most 8 KiB.
+   */
+  readonly metadata?: Readonly<Record<string, string>>;
+  readonly error?: StepRowError;
+  readonly processor?: StepRowProcessor;
+}
+/**
+ * How the run goes. Written by the controller alone.
+ */
+export interface ExecutionStatus {
+  /**
+   * The metadata.generation that this status speaks of.
+   */
+  readonly observedGeneration?: number;
+  /**
+   * Where the run is, for printing and selecting; programs read the conditions.
+   */
+  readonly phase?: "Pending" | "Running" | "Succeeded" | "Failed" | "Cancelled";
+  /**
+   * Succeeded: Unknown until the run ends, then True or False. Complete: the run ended, either way. Ready, Reconciling and Stalled: the same for programs that know kstatus only.
+   */
+  readonly conditions?: readonly Condition[];
+  /**
+   * Finished steps of all steps, such as 3/4.
+   */
+  readonly progress?: string;
+  /**
+   * When the run started.
+   */
+  readonly startTime?: string;
+  /**
+   * When the run ended.
+   */
+  readonly completionTime?: string;
+  /**
+   * The ControllerRevision that holds the Pipeline as it was when the run started: an edited or deleted Pipeline changes nothing for the run.
+   */
+  readonly pipelineRevision?: string;
+  readonly owner?: ExecutionOwner;
+  /**
+   * A row for each step.
+   */
+  readonly steps?: readonly StepRow[];
+  readonly output?: PayloadRow;
+}
+/**
+ * An Execution is one run of a Pipeline, tracked in its status.
+ */
+export interface Execution extends KubernetesObject {
+  readonly apiVersion: "millrace.dev/v1alpha1";
+  readonly kind: "Execution";
+  readonly metadata: ObjectMeta;
+  readonly spec: ExecutionSpec;
+  readonly status?: ExecutionStatus;
+}

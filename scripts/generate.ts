@@ -1,0 +1,205 @@
+// `npm run generate`: writes what is made from crds/, the API's one source: controller/api/types.ts.
+// `node scripts/generate.ts --check` writes nothing and fails when the file in the tree is stale.
+import { readFile, writeFile } from "node:fs/promises";
+import { isDeepStrictEqual } from "node:util";
+import { compile, type JSONSchema } from "json-schema-to-typescript";
+import { parse } from "yaml";
+
+/** The part of a CRD's schema that says something about a type. */
+interface Schema {
+  readonly type?: string;
+  readonly description?: string;
+  readonly properties?: Readonly<Record<string, Schema>>;
+  readonly additionalProperties?: Schema;
+  readonly items?: Schema;
+  readonly required?: readonly string[];
+  readonly enum?: readonly string[];
+  readonly default?: unknown;
+  readonly "x-kubernetes-int-or-string"?: boolean;
+  readonly "x-kubernetes-preserve-unknown-fields"?: boolean;
+}
+
+interface CustomResourceDefinition {
+  readonly spec: {
+    readonly group: string;
+    readonly names: { readonly kind: string };
+    readonly versions: readonly { readonly name: string; readonly schema: { readonly openAPIV3Schema: Schema } }[];
+  };
+}
+
+const root = new URL("../", import.meta.url);
+const target = new URL("controller/api/types.ts", root);
+const sources = ["processor", "pipeline", "execution"];
+
+/** The exported name of each object that has one, by its path. Two paths of one name must have one shape. */
+const typeNames: Readonly<Record<string, string>> = {
+  "Processor.spec": "ProcessorSpec",
+  "Processor.spec.local": "LocalSpec",
+  "Processor.spec.local.module": "ModuleSpec",
+  "Processor.spec.rpc": "RpcSpec",
+  "Processor.spec.rpc.http": "HttpSpec",
+  "Processor.spec.wasm": "WasmSpec",
+  "Processor.spec.wasm.source": "WasmSource",
+  "Processor.spec.wasm.source.configMapKeyRef": "ConfigMapKeyRef",
+  "Processor.spec.wasm.limits": "WasmLimits",
+  "Processor.spec.retry": "RetrySpec",
+  "Processor.spec.retry.backoff": "BackoffSpec",
+  "Processor.status": "ProcessorStatus",
+  "Processor.status.conditions[]": "Condition",
+  "Processor.status.module": "ModuleStatus",
+  "Pipeline.spec": "PipelineSpec",
+  "Pipeline.spec.parameters[]": "ParameterSpec",
+  "Pipeline.spec.input": "InputSpec",
+  "Pipeline.spec.steps[]": "StepSpec",
+  "Pipeline.spec.steps[].retry": "StepRetrySpec",
+  "Pipeline.spec.steps[].retry.backoff": "StepBackoffSpec",
+  "Pipeline.status": "PipelineStatus",
+  "Pipeline.status.conditions[]": "Condition",
+  "Pipeline.status.graph": "GraphStatus",
+  "Execution.spec": "ExecutionSpec",
+  "Execution.spec.pipelineSpec": "InlinePipelineSpec",
+  "Execution.spec.pipelineSpec.parameters[]": "ParameterSpec",
+  "Execution.spec.pipelineSpec.input": "InputSpec",
+  "Execution.spec.pipelineSpec.steps[]": "StepSpec",
+  "Execution.spec.pipelineSpec.steps[].retry": "StepRetrySpec",
+  "Execution.spec.pipelineSpec.steps[].retry.backoff": "StepBackoffSpec",
+  "Execution.spec.parameters[]": "ParameterValue",
+  "Execution.spec.input": "ExecutionInput",
+  "Execution.spec.input.configMapKeyRef": "ConfigMapKeyRef",
+  "Execution.status": "ExecutionStatus",
+  "Execution.status.conditions[]": "Condition",
+  "Execution.status.owner": "ExecutionOwner",
+  "Execution.status.steps[]": "StepRow",
+  "Execution.status.steps[].output": "PayloadRow",
+  "Execution.status.steps[].output.payload": "PayloadRef",
+  "Execution.status.steps[].error": "StepRowError",
+  "Execution.status.steps[].processor": "StepRowProcessor",
+  "Execution.status.output": "PayloadRow",
+  "Execution.status.output.payload": "PayloadRef",
+};
+
+type Definitions = Record<string, JSONSchema>;
+
+/** A JSON Schema of the type at `path`; objects that have a name go into `definitions`. */
+function schemaOf(schema: Schema, path: string, definitions: Definitions): JSONSchema {
+  const described = schema.description === undefined ? {} : { description: schema.description };
+  if (schema["x-kubernetes-int-or-string"] === true) return { ...described, tsType: "number | string" };
+  if (schema.type === undefined) return { ...described, tsType: "Json" };
+  if (schema.type === "array") {
+    if (schema.items === undefined) throw new Error(`${path}: a list without items`);
+    return { ...described, type: "array", items: schemaOf(schema.items, `${path}[]`, definitions) };
+  }
+  if (schema.type !== "object") return { ...described, ...scalar(schema) };
+  if (schema.additionalProperties !== undefined) {
+    const values = schema.additionalProperties.type === undefined ? "Json" : schema.additionalProperties.type;
+    return { ...described, tsType: `Readonly<Record<string, ${values}>>` };
+  }
+  return named(objectOf(schema, path, definitions), path, definitions);
+}
+
+function scalar(schema: Schema): JSONSchema {
+  if (schema.enum !== undefined) return { enum: [...schema.enum] };
+  return { type: schema.type as "string" | "integer" | "number" | "boolean" };
+}
+
+/** A field with a default is always there in what the server gives, so that its type is not optional. */
+function objectOf(schema: Schema, path: string, definitions: Definitions): JSONSchema {
+  const entries = Object.entries(schema.properties ?? {});
+  const defaulted = entries.filter(([name, field]) => field.default !== undefined && name !== "status");
+  const properties = entries.map(([name, field]) => [name, schemaOf(field, `${path}.${name}`, definitions)]);
+  return {
+    ...(schema.description === undefined ? {} : { description: schema.description }),
+    type: "object",
+    additionalProperties: false,
+    properties: Object.fromEntries(properties),
+    required: [...(schema.required ?? []), ...defaulted.map(([name]) => name)],
+  };
+}
+
+function named(schema: JSONSchema, path: string, definitions: Definitions): JSONSchema {
+  const name = typeNames[path];
+  if (name === undefined) throw new Error(`${path}: an object without a name; add it to typeNames`);
+  const known = definitions[name];
+  if (known !== undefined && !isDeepStrictEqual(shapeOf(known), shapeOf(schema))) {
+    throw new Error(`${path}: not the same shape as the other ${name}`);
+  }
+  definitions[name] ??= schema;
+  return { $ref: `#/definitions/${name}` };
+}
+
+function shapeOf(schema: unknown): unknown {
+  return JSON.parse(JSON.stringify(schema, (key, value: unknown) => (key === "description" ? undefined : value)));
+}
+
+async function readDefinition(name: string): Promise<CustomResourceDefinition> {
+  return parse(await readFile(new URL(`crds/${name}.yaml`, root), "utf8")) as CustomResourceDefinition;
+}
+
+function addKind({ spec }: CustomResourceDefinition, definitions: Definitions): string {
+  const { kind } = spec.names;
+  const [version] = spec.versions;
+  if (version === undefined) throw new Error(`${kind}: no version`);
+  const { properties = {}, ...schema } = version.schema.openAPIV3Schema;
+  const { spec: specSchema, status } = properties;
+  if (specSchema === undefined || status === undefined) throw new Error(`${kind}: no spec or no status`);
+  const object = objectOf({ ...schema, properties: { spec: specSchema, status } }, kind, definitions);
+  definitions[kind] = {
+    ...object,
+    properties: {
+      apiVersion: { enum: [`${spec.group}/${version.name}`] },
+      kind: { enum: [kind] },
+      metadata: { tsType: "ObjectMeta" },
+      ...object.properties,
+    },
+    required: ["apiVersion", "kind", "metadata", "spec"],
+  };
+  return kind;
+}
+
+const banner = `// Made from crds/ by \`npm run generate\`; not to be edited. The objects as the API server gives them, defaults filled in.
+import type { Json } from "../../engine/payload.ts";
+import type { KubernetesObject, ObjectMeta } from "./client.ts";`;
+
+async function generateTypes(): Promise<string> {
+  const definitions: Definitions = {};
+  const kinds: string[] = [];
+  for (const name of sources) kinds.push(addKind(await readDefinition(name), definitions));
+  const text = await compile({ definitions } as JSONSchema, "Api", {
+    additionalProperties: false,
+    bannerComment: banner,
+    ignoreMinAndMaxItems: true,
+    unreachableDefinitions: true,
+    style: { printWidth: 120 },
+  });
+  return kinds.reduce(asKubernetesObject, readOnly(withoutNotes(text)));
+}
+
+/** The compiler's notes on where a definition came from, and its empty root, say nothing to a reader. */
+function withoutNotes(text: string): string {
+  const note =
+    / \*(?:\n \*)? This interface was referenced by `Api`'s JSON-Schema\n \* via the `definition` "\w+"\.\n/g;
+  return text
+    .replace(note, "")
+    .replaceAll("/**\n */\n", "")
+    .replace(/export interface Api \{\n.*\n\}\n/, "");
+}
+
+/** Objects from the API are shared by caches: nobody may write to them. */
+function readOnly(text: string): string {
+  return text
+    .replace(/^( +)(\w+\??:)(?= |$)/gm, "$1readonly $2")
+    .replace(/: (\w+\[\];)$/gm, ": readonly $1")
+    .replace(/: (\((?:\n +\| "\w+")+\n +\)\[\];)$/gm, ": readonly $1");
+}
+
+function asKubernetesObject(text: string, kind: string): string {
+  return text.replace(`export interface ${kind} {`, `export interface ${kind} extends KubernetesObject {`);
+}
+
+const generated = await generateTypes();
+if (!process.argv.includes("--check")) {
+  await writeFile(target, generated);
+} else if ((await readFile(target, "utf8").catch(() => "")) !== generated) {
+  console.error("controller/api/types.ts is not what crds/ says: run `npm run generate` and commit the file");
+  process.exitCode = 1;
+}
