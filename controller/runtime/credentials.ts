@@ -80,7 +80,7 @@ async function readCredentials(config: KubeConfig): Promise<Credentials> {
   await config.applyToHTTPSOptions(options);
   const headers: Record<string, string> = {};
   for (const [name, value] of Object.entries(options.headers ?? {})) headers[name.toLowerCase()] = String(value).trim();
-  if (options.auth) headers["authorization"] = `Basic ${Buffer.from(options.auth).toString("base64")}`;
+  if (options.auth) headers.authorization = `Basic ${Buffer.from(options.auth).toString("base64")}`;
   const proxyUrl = config.getCurrentCluster()?.proxyUrl;
   return { headers, tls: tlsOf(options), ...(proxyUrl ? { proxyUrl } : {}) };
 }

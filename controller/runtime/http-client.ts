@@ -234,6 +234,6 @@ function isUnauthorized(error: unknown): boolean {
 }
 
 function nameOf(object: JsonObject): string | undefined {
-  const metadata = object["metadata"] as { name?: string; generateName?: string } | undefined;
+  const metadata = object.metadata as { name?: string; generateName?: string } | undefined;
   return metadata?.name ?? metadata?.generateName;
 }

@@ -32,7 +32,7 @@ export function listPath(resource: Resource, options: ListOptions, pageSize: num
   query.set("limit", String(options.limit ?? pageSize));
   if (options.continue !== undefined) query.set("continue", options.continue);
   if (options.resourceVersion !== undefined) query.set("resourceVersion", options.resourceVersion);
-  return `${collectionPath(resource, options.namespace)}?${query}`;
+  return `${collectionPath(resource, options.namespace)}?${query.toString()}`;
 }
 
 export function watchPath(resource: Resource, options: WatchOptions): string {
@@ -41,13 +41,14 @@ export function watchPath(resource: Resource, options: WatchOptions): string {
   query.set("allowWatchBookmarks", "true");
   query.set("resourceVersion", options.resourceVersion);
   query.set("timeoutSeconds", String(options.timeoutSeconds));
-  return `${collectionPath(resource, options.namespace)}?${query}`;
+  return `${collectionPath(resource, options.namespace)}?${query.toString()}`;
 }
 
 export function patchPath(resource: Resource, ref: ObjectRef, patch: Patch, subresource?: Subresource): string {
   const path = objectPath(resource, ref, subresource);
   if (patch.type !== "Apply") return path;
-  return `${path}?${new URLSearchParams({ fieldManager: patch.fieldManager, force: String(patch.force) })}`;
+  const query = new URLSearchParams({ fieldManager: patch.fieldManager, force: String(patch.force) });
+  return `${path}?${query.toString()}`;
 }
 
 /** The body of a DELETE. */
