@@ -2,10 +2,7 @@ import type { Json, JsonObject } from "../engine/payload.ts";
 import type { ProcessorFacts } from "../engine/pipeline.ts";
 import type { Plan } from "../engine/plan.ts";
 import type { Invoke } from "../engine/run.ts";
-import type { Pipeline } from "./api/types.ts";
-
-/** A Pipeline's spec as the API server gives it: defaults filled in. An Execution's `pipelineSpec` is one without a ttl. */
-export type PipelineSpec = Pipeline["spec"];
+import type { InlinePipelineSpec, PipelineSpec } from "./api/types.ts";
 
 /**
  * What the kinds know of each other: loaded Processors, compiled Pipelines, pinned revisions. A kind's folder imports
@@ -16,7 +13,7 @@ export interface Catalog {
   readonly processors: Register<ProcessorEntry>;
   readonly pipelines: Register<PipelineEntry>;
   /** Compiles an Execution's inline `pipelineSpec` against the Processors that are loaded now. */
-  readonly compileInline: (namespace: string, name: string, spec: PipelineSpec) => PipelineState;
+  readonly compileInline: (namespace: string, name: string, spec: InlinePipelineSpec) => PipelineState;
   readonly revisions: Revisions;
 }
 
@@ -82,7 +79,7 @@ export interface SchemaViolation {
 /** What compiles to the same Plan again, wherever and whenever: the content of a revision. JSON through and through. */
 export interface PipelineClosure {
   readonly name: string;
-  readonly spec: PipelineSpec;
+  readonly spec: PipelineSpec | InlinePipelineSpec;
   /** By name, in the order of their names. */
   readonly processors: readonly ProcessorFacts[];
 }

@@ -98,4 +98,5 @@ export type ProblemReason =
   | "InvalidExpression"
   | "InvalidOptions"
   | "InvalidParameter"
+  | "InvalidInputSchema"
   | "OptionsTooLarge";

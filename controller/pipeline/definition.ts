@@ -1,18 +1,26 @@
 import type { JsonObject } from "../../engine/payload.ts";
-import type { ParameterDefinition, PartialRetryPolicy, PipelineDefinition, StepDefinition } from "../../engine/pipeline.ts";
-import { filled } from "../api/filled.ts";
+import type {
+  ParameterDefinition,
+  PartialRetryPolicy,
+  PipelineDefinition,
+  StepDefinition,
+} from "../../engine/pipeline.ts";
 import { parseDurationMs } from "../api/quantities.ts";
-import type { PipelineSpec } from "../catalog.ts";
-
-type Step = PipelineSpec["steps"][number];
-type Retry = NonNullable<Step["retry"]>;
+import type {
+  InlinePipelineSpec,
+  ParameterSpec,
+  PipelineSpec,
+  StepBackoffSpec,
+  StepRetrySpec,
+  StepSpec,
+} from "../api/types.ts";
 
 /** A Pipeline's spec, defaults filled in, as the engine takes it. */
-export function pipelineDefinition(name: string, spec: PipelineSpec): PipelineDefinition {
+export function pipelineDefinition(name: string, spec: PipelineSpec | InlinePipelineSpec): PipelineDefinition {
   return {
     name,
-    failurePolicy: filled(spec.failurePolicy, "spec.failurePolicy"),
-    maxParallelSteps: filled(spec.maxParallelSteps, "spec.maxParallelSteps"),
+    failurePolicy: spec.failurePolicy,
+    maxParallelSteps: spec.maxParallelSteps,
     parameters: (spec.parameters ?? []).map(parameterDefinition),
     steps: spec.steps.map(stepDefinition),
     ...(spec.timeout === undefined ? {} : { timeoutMs: parseDurationMs(spec.timeout, "spec.timeout") }),
@@ -20,13 +28,13 @@ export function pipelineDefinition(name: string, spec: PipelineSpec): PipelineDe
   };
 }
 
-function parameterDefinition(parameter: NonNullable<PipelineSpec["parameters"]>[number]): ParameterDefinition {
+function parameterDefinition(parameter: ParameterSpec): ParameterDefinition {
   // Null is a default too: only a key that is not there makes the parameter required.
   const value = parameter.default as ParameterDefinition["default"];
   return value === undefined ? { name: parameter.name } : { name: parameter.name, default: value };
 }
 
-function stepDefinition(step: Step, index: number): StepDefinition {
+function stepDefinition(step: StepSpec, index: number): StepDefinition {
   const path = `spec.steps[${index}]`;
   return {
     name: step.name,
@@ -40,7 +48,7 @@ function stepDefinition(step: Step, index: number): StepDefinition {
   };
 }
 
-function retryPolicy(retry: Retry, path: string): PartialRetryPolicy {
+function retryPolicy(retry: StepRetrySpec, path: string): PartialRetryPolicy {
   return {
     ...(retry.limit === undefined ? {} : { limit: retry.limit }),
     ...(retry.codes === undefined ? {} : { codes: retry.codes }),
@@ -48,7 +56,7 @@ function retryPolicy(retry: Retry, path: string): PartialRetryPolicy {
   };
 }
 
-function backoff(given: NonNullable<Retry["backoff"]>, path: string): NonNullable<PartialRetryPolicy["backoff"]> {
+function backoff(given: StepBackoffSpec, path: string): NonNullable<PartialRetryPolicy["backoff"]> {
   return {
     ...(given.initial === undefined ? {} : { initialMs: parseDurationMs(given.initial, `${path}.initial`) }),
     ...(given.max === undefined ? {} : { maxMs: parseDurationMs(given.max, `${path}.max`) }),
