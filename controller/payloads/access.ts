@@ -3,22 +3,7 @@ import { LRUCache } from "lru-cache";
 import type { Clock } from "../../engine/clock.ts";
 import type { Json, JsonObject } from "../../engine/payload.ts";
 import type { Client, Resource } from "../api/client.ts";
-
-const tokenReviews: Resource = {
-  group: "authentication.k8s.io",
-  version: "v1",
-  plural: "tokenreviews",
-  kind: "TokenReview",
-  namespaced: false,
-};
-
-const accessReviews: Resource = {
-  group: "authorization.k8s.io",
-  version: "v1",
-  plural: "subjectaccessreviews",
-  kind: "SubjectAccessReview",
-  namespaced: false,
-};
+import { subjectAccessReviews, tokenReviews } from "../api/kinds.ts";
 
 /** How long a yes is believed without asking again, in milliseconds: what a revoked right outlives its revocation by. */
 const believedForMs = 10_000;
@@ -69,7 +54,7 @@ export class PayloadAccess {
         subresource: "payload",
       },
     };
-    const answer = await this.#review(accessReviews, spec, signal);
+    const answer = await this.#review(subjectAccessReviews, spec, signal);
     if (answer.allowed === true) return { kind: "Allowed" };
     return { kind: "Denied", user: text(user.username), reason: text(answer.reason) };
   }

@@ -1,14 +1,7 @@
 import { LRUCache } from "lru-cache";
 import type { Clock } from "../../engine/clock.ts";
-import type { Client, Resource } from "../api/client.ts";
-
-const namespaceResource: Resource = {
-  group: "",
-  version: "v1",
-  plural: "namespaces",
-  kind: "Namespace",
-  namespaced: false,
-};
+import type { Client } from "../api/client.ts";
+import { namespaces } from "../api/kinds.ts";
 
 /** How long a UID is believed: a namespace that is deleted and made anew under its name has another one. In milliseconds. */
 const believedForMs = 30_000;
@@ -43,7 +36,7 @@ export class NamespaceUids {
   }
 
   async #ask(namespace: string, signal: AbortSignal): Promise<string> {
-    const object = await this.#client.get(namespaceResource, { name: namespace }, signal);
+    const object = await this.#client.get(namespaces, { name: namespace }, signal);
     return object.metadata.uid ?? "";
   }
 }
