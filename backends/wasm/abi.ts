@@ -23,21 +23,24 @@ export interface AbiContract {
   readonly optionalExports: Readonly<Record<string, FunctionType>>;
 }
 
-/** How many names a message or a status lists, and how long each may be. */
-const maxNames = 32;
+/** How many names a message lists, how many the status, and how long each may be. */
+const maxListed = 32;
+const maxReported = 256;
 const maxNameLength = 128;
 
-/** Names out of a module, for messages and the status: bounded, without control characters. */
-export function boundedNames(names: readonly string[]): readonly string[] {
-  const shown = names.slice(0, maxNames).map((name) => {
+/** The first names out of a module, shortened and without control characters: they are what the module's author chose. */
+export function shownNames(names: readonly string[], maxNames: number = maxReported): string[] {
+  return names.slice(0, maxNames).map((name) => {
     const clean = name.replace(/\p{C}/gu, "\u{FFFD}");
     return clean.length <= maxNameLength ? clean : `${clean.slice(0, maxNameLength - 1)}…`;
   });
-  return names.length <= maxNames ? shown : [...shown, `… and ${names.length - maxNames} more`];
 }
 
-function listed(names: readonly string[]): string {
-  return names.length === 0 ? "nothing" : boundedNames(names).join(", ");
+/** Names out of a module, for a message. */
+export function listed(names: readonly string[]): string {
+  const shown = shownNames(names, maxListed).join(", ");
+  if (names.length === 0) return "nothing";
+  return names.length <= maxListed ? shown : `${shown} and ${names.length - maxListed} more`;
 }
 
 export function importNames(shape: ModuleShape): string[] {
@@ -136,7 +139,7 @@ function checkEntrypoint(shape: ModuleShape, contract: AbiContract, entrypoint: 
     const functions = shape.exports.filter((entry) => entry.kind === "function").map((entry) => entry.name);
     throw new MillraceError(
       "NotFound",
-      `The WASM module has no export ${listed([entrypoint])}, the entrypoint. It exports the functions ${listed(functions)}: set wasm.entrypoint to one of them.`,
+      `The WASM module has no export ${listed([entrypoint])}, the entrypoint. It exports the functions ${listed(functions)}: set spec.wasm.entrypoint to one of them.`,
     );
   }
   checkExport(shape, contract, entrypoint, contract.entrypoint);

@@ -3,10 +3,11 @@ import {
   type AbiContract,
   type AbiName,
   type AbiRequest,
-  boundedNames,
   chooseAbi,
   exportNames,
   importNames,
+  listed,
+  shownNames,
 } from "./abi.ts";
 import { directContract } from "./abis/direct.ts";
 import { type ModuleShape, parseModule, sectionIds } from "./binary.ts";
@@ -21,7 +22,7 @@ const contracts: readonly AbiContract[] = [directContract];
 export interface AdmittedModule {
   readonly module: WebAssembly.Module;
   readonly abi: AbiName;
-  /** `module.name`, bounded in number and length. */
+  /** `module.name`; the first 256, as the exports. */
   readonly imports: readonly string[];
   readonly exports: readonly string[];
 }
@@ -45,8 +46,8 @@ export function admit(request: AdmissionRequest): AdmittedModule {
   return {
     module,
     abi: contract.name,
-    imports: boundedNames(importNames(shape)),
-    exports: boundedNames(exportNames(shape)),
+    imports: shownNames(importNames(shape)),
+    exports: shownNames(exportNames(shape)),
   };
 }
 
@@ -69,7 +70,7 @@ function checkNames(shape: ModuleShape): void {
   if (forged === undefined) return;
   throw new MillraceError(
     "SandboxViolation",
-    `The WASM module exports ${boundedNames([forged.name]).join()}; names that begin with "${reservedPrefix}" are reserved for what the host adds.`,
+    `The WASM module exports ${listed([forged.name])}; names that begin with "${reservedPrefix}" are reserved for what the host adds.`,
   );
 }
 

@@ -37,7 +37,7 @@ function memoryTooLarge(memory: Limits, maxMemoryBytes: number): MillraceError {
   const bytes = memory.initial * pageBytes;
   return new MillraceError(
     "SandboxViolation",
-    `The WASM module declares a memory of ${bytes} bytes (${memory.initial} pages) from the start, over the limit of ${maxMemoryBytes} bytes (wasm.limits.memory). Raise the limit, or link the module with a smaller memory.`,
+    `The WASM module declares a memory of ${bytes} bytes (${memory.initial} pages) from the start, over the limit of ${maxMemoryBytes} bytes (spec.wasm.limits.memory). Raise the limit, or link the module with a smaller memory.`,
   );
 }
 

@@ -21,7 +21,7 @@ export function translateTrap(
   if (trapped && wasRefusedMemory(instance)) {
     return new MillraceError(
       "SandboxViolation",
-      `The WASM module wanted more memory than its limit of ${maxMemoryBytes} bytes (wasm.limits.memory) and could not go on (${thrown.message}). Raise the limit, or give it less input.`,
+      `The WASM module wanted more memory than its limit of ${maxMemoryBytes} bytes (spec.wasm.limits.memory) and could not go on (${thrown.message}). Raise the limit, or give it less input.`,
       { cause: thrown },
     );
   }
