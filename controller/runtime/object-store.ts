@@ -34,8 +34,9 @@ export class ObjectStore implements Lister {
     return this.#objects.values();
   }
 
-  keys(): Iterable<ObjectKey> {
-    return this.#objects.keys();
+  /** A copy: the store may be changed while it is walked. */
+  keys(): readonly ObjectKey[] {
+    return [...this.#objects.keys()];
   }
 
   *byIndex(index: string, value: string): Generator<KubernetesObject> {

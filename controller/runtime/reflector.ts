@@ -206,7 +206,7 @@ export class Reflector implements Lister, AsyncDisposable {
   }
 
   #forgetUnlisted(seen: ReadonlySet<ObjectKey>, listVersion: string): void {
-    for (const key of [...this.#store.keys()]) {
+    for (const key of this.#store.keys()) {
       const ahead = this.#ahead.get(key);
       const writtenSince = ahead !== undefined && isOlder(listVersion, ahead);
       if (!seen.has(key) && !writtenSince) this.#remove(key);
@@ -306,7 +306,7 @@ export class Reflector implements Lister, AsyncDisposable {
     const resyncMs = this.#options.resyncMs ?? defaultResyncMs;
     const resync = () => {
       if (signal.aborted) return;
-      for (const key of [...this.#store.keys()]) this.#notify(key);
+      for (const key of this.#store.keys()) this.#notify(key);
       timer = scheduler.after(resyncMs, resync, { ref: false });
     };
     let timer = scheduler.after(resyncMs, resync, { ref: false });
