@@ -2,8 +2,11 @@ import type { ErrorCode } from "../../engine/errors.ts";
 import type { DirectRequest, DirectResult } from "./abis/direct.ts";
 import type { AdmissionRequest, AdmittedModule } from "./admit.ts";
 
-/** What a worker is asked to do. */
-export type WasmJob = { readonly kind: "Admit"; readonly request: AdmissionRequest } | CallJob;
+/** What a worker is asked to do; "WarmUp" asks for nothing but that there is one. */
+export type WasmJob =
+  | { readonly kind: "WarmUp" }
+  | { readonly kind: "Admit"; readonly request: AdmissionRequest }
+  | CallJob;
 
 export interface CallJob {
   readonly kind: "Call";
@@ -18,6 +21,7 @@ export interface CallJob {
 
 /** What it answers. A MillraceError does not survive structured clone: it crosses as code and message. */
 export type WasmAnswer =
+  | { readonly kind: "Warm" }
   | { readonly kind: "Admitted"; readonly module: AdmittedModule }
   | { readonly kind: "Called"; readonly result: DirectResult }
   | { readonly kind: "UnknownModule" }

@@ -67,6 +67,7 @@ export class WasmWorkers implements AsyncDisposable {
 
   /** @throws what `admit` throws */
   async admit(request: AdmissionRequest, signal: AbortSignal): Promise<AdmittedModule> {
+    if (this.#calls.stats.size === 0) this.#warmUp(signal);
     const { bytes, transfer } = postable(request.bytes);
     const { abi, entrypoint, maxMemoryBytes } = request;
     const job: WasmJob = { kind: "Admit", request: { bytes, abi, entrypoint, maxMemoryBytes } };
@@ -87,6 +88,12 @@ export class WasmWorkers implements AsyncDisposable {
   /** Waits for running calls up to 5 s, then ends the threads. Idempotent. */
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all([this.#calls[Symbol.asyncDispose](), this.#admissions[Symbol.asyncDispose]()]);
+  }
+
+  /** A module that is admitted will be called: the first worker starts meanwhile. Whether it does, the first call will say. */
+  #warmUp(signal: AbortSignal): void {
+    const job: WasmJob = { kind: "WarmUp" };
+    this.#calls.run({ body: job }, signal).catch(() => undefined);
   }
 
   async #post(

@@ -15,6 +15,7 @@ const modules = new LRUCache<string, DirectModule>({ max: maxModules });
 
 function answer(job: WasmJob): WasmAnswer {
   try {
+    if (job.kind === "WarmUp") return { kind: "Warm" };
     return job.kind === "Admit" ? { kind: "Admitted", module: admit(job.request) } : call(job);
   } catch (thrown) {
     const error = toMillraceError(thrown);
