@@ -20,6 +20,8 @@ export interface ReflectorOptions {
   readonly fieldSelector?: string;
   /** By which `byIndex` finds objects. */
   readonly indexers?: Readonly<Record<string, Indexer>>;
+  /** What is kept of an object: leaves out what nobody reads. It must keep the metadata's name, namespace, uid and resourceVersion. Default: all of it. */
+  readonly transform?: (object: KubernetesObject) => KubernetesObject;
   /** Every known key is handed to the handlers that often, in case one was mishandled. In milliseconds, default 10 hours. */
   readonly resyncMs?: number;
 }
@@ -261,7 +263,7 @@ export class Reflector implements Lister, AsyncDisposable {
     this.#ahead.delete(key);
     const known = this.#store.get(key);
     if (known !== undefined && known.metadata.resourceVersion === version && ahead === undefined) return;
-    this.#store.set(object);
+    this.#store.set(this.#options.transform?.(object) ?? object);
     this.#notify(key);
   }
 
