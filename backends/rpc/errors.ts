@@ -53,8 +53,8 @@ export type HttpStatusName =
  *
  * - `fault`: NotReached is before the request was handed to a connection; LostInCall after it, so that the processor may have
  *   run; TooLarge is an answer, or gRPC's refusal of a message, over its limit; Malformed is an answer that is none.
- * - `grpc`: INTERNAL and CANCELLED (not by us) are how a server's end in mid-call is seen through proxies; UNKNOWN is what a
- *   server answers when its handler throws.
+ * - `grpc`: INTERNAL and CANCELLED (not by us) are how a server's end in mid-call is seen through proxies; UNKNOWN, like
+ *   HTTP's 500, is what a server answers when its handler throws, which is a crash in a local module too.
  * - `http`: 4xx and 5xx stand for those not named. 401, 403 and their gRPC kin are the user's to mend, so not retried.
  */
 export const statusTable = {
@@ -67,7 +67,7 @@ export const statusTable = {
   },
   grpc: {
     CANCELLED: "ProcessorCrashed",
-    UNKNOWN: "ProcessorFailed",
+    UNKNOWN: "ProcessorCrashed",
     INVALID_ARGUMENT: "InvalidInput",
     DEADLINE_EXCEEDED: "DeadlineExceeded",
     NOT_FOUND: "NotFound",
@@ -95,13 +95,13 @@ export const statusTable = {
     "425": "Unavailable",
     "429": "ResourceExhausted",
     "431": "PayloadTooLarge",
-    "500": "ProcessorFailed",
+    "500": "ProcessorCrashed",
     "501": "NotFound",
     "502": "Unavailable",
     "503": "Unavailable",
     "504": "Unavailable",
     "4xx": "InvalidInput",
-    "5xx": "ProcessorFailed",
+    "5xx": "ProcessorCrashed",
   },
 } as const satisfies {
   fault: Record<FaultName, ErrorCode>;
@@ -168,7 +168,7 @@ export function connectionError(
   sent: boolean,
 ): MillraceError {
   const code = error.code ?? "";
-  if (error.name === "HTTPParserError" && code.startsWith("HPE_")) {
+  if (error.name === "HTTPParserError") {
     return faultError("Malformed", `${endpoint} answered something that is not HTTP/1.1: ${error.message}`, error);
   }
   const fault = faultsByErrorCode[code] ?? (sent ? "LostInCall" : "NotReached");
