@@ -1,0 +1,60 @@
+import type { Implementation } from "../../backends/backend.ts";
+import type { Random } from "../../engine/clock.ts";
+import type { Refusal } from "./refusal.ts";
+import type { Candidate, Holding } from "./versions.ts";
+
+/** What is to be done with a Processor that exists. */
+export type Decision =
+  /** The candidate is what serves. */
+  | { readonly action: "Keep" }
+  /** The candidate was refused, and nothing has changed since. */
+  | { readonly action: "Wait"; readonly retryAfterMs?: number }
+  | { readonly action: "Load"; readonly reason: "FirstVersion" | "NewVersion" | "TriedAgain" };
+
+/** `nowMs` on the monotonic clock. */
+export function decide(candidate: Candidate, holding: Holding, nowMs: number): Decision {
+  const { serving, refused } = holding;
+  if (serving?.candidate.fingerprint === candidate.fingerprint) return { action: "Keep" };
+  if (refused?.fingerprint === candidate.fingerprint) {
+    if (refused.retryAtMs === undefined) return { action: "Wait" };
+    if (nowMs < refused.retryAtMs) return { action: "Wait", retryAfterMs: refused.retryAtMs - nowMs };
+    return { action: "Load", reason: "TriedAgain" };
+  }
+  return { action: "Load", reason: serving === undefined ? "FirstVersion" : "NewVersion" };
+}
+
+const firstRetryMs = 1_000;
+const lastRetryMs = 60_000;
+
+/** Nothing tells when a file appears in the plugins or modules directory. */
+const fileRetryMs = 30_000;
+
+/** When a refused candidate is worth another try by itself, in milliseconds from now; undefined: never. */
+export function retryAfterMs(
+  refusal: Refusal,
+  implementation: Implementation | undefined,
+  failures: number,
+  random: Random,
+): number | undefined {
+  if (refusal.duration === "Transient") {
+    return jittered(Math.min(lastRetryMs, firstRetryMs * 2 ** Math.min(failures, 10)), random);
+  }
+  return implementation !== undefined && isFile(implementation) ? jittered(fileRetryMs, random) : undefined;
+}
+
+function isFile(implementation: Implementation): boolean {
+  return implementation.kind === "Module" || (implementation.kind === "WASM" && implementation.source.kind === "File");
+}
+
+/** While an endpoint cannot be used it is asked often, else rarely. */
+const probeAgainMs = { unreachable: 5_000, reachable: 60_000 } as const;
+
+/** When to ask an endpoint again, in milliseconds from now. */
+export function probeAfterMs(unreachable: Refusal | undefined, random: Random): number {
+  return jittered(unreachable === undefined ? probeAgainMs.reachable : probeAgainMs.unreachable, random);
+}
+
+/** 20 percent either way, so that a hundred Processors do not come at once. */
+function jittered(delayMs: number, random: Random): number {
+  return delayMs * (0.8 + 0.4 * random());
+}

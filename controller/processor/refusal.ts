@@ -1,0 +1,72 @@
+import type { Implementation } from "../../backends/backend.ts";
+import type { MillraceError } from "../../engine/errors.ts";
+
+/** Why a generation of a Processor cannot serve. */
+export interface Refusal {
+  /** The conditions' reason: one of the table in `docs/controller.md`. */
+  readonly reason: RefusalReason;
+  /** At most 1 KiB. */
+  readonly message: string;
+  /** Transient: another try may do, without anybody's help. Permanent: somebody has to mend the object or its surroundings. */
+  readonly duration: "Transient" | "Permanent";
+}
+
+export type RefusalReason =
+  | "InvalidSpec"
+  | "InvalidOptionsSchema"
+  | "BuiltinNotFound"
+  | "ModuleNotFound"
+  | "ModuleRefused"
+  | "ModuleTooLarge"
+  | "SandboxViolation"
+  | "InvalidEndpoint"
+  | "EndpointMismatch"
+  | "EndpointUnreachable"
+  | "LoadFailed"
+  | "InternalError";
+
+const maxMessageCharacters = 1_000;
+
+/** What a backend's error means for the Processor. `implementation` is absent when the spec itself could not be read. */
+export function refusalOf(error: MillraceError, implementation: Implementation | undefined): Refusal {
+  const [reason, duration] = classify(error, implementation);
+  return { reason, duration, message: bounded(error.message) };
+}
+
+function classify(
+  error: MillraceError,
+  implementation: Implementation | undefined,
+): readonly [RefusalReason, Refusal["duration"]] {
+  if (implementation === undefined) return ["InvalidSpec", "Permanent"];
+  switch (error.code) {
+    case "NotFound":
+      return [implementation.kind === "Builtin" ? "BuiltinNotFound" : "ModuleNotFound", "Permanent"];
+    case "InvalidInput":
+      return [isEndpoint(implementation) ? "InvalidEndpoint" : "ModuleRefused", "Permanent"];
+    case "PayloadTooLarge":
+      return ["ModuleTooLarge", "Permanent"];
+    case "SandboxViolation":
+      return ["SandboxViolation", "Permanent"];
+    case "ProcessorFailed":
+      return ["ModuleRefused", "Permanent"];
+    case "Internal":
+      return ["InternalError", "Transient"];
+    default:
+      return ["LoadFailed", "Transient"];
+  }
+}
+
+/** What a probe's error means: nobody there, or somebody else. */
+export function probeRefusalOf(error: MillraceError): Refusal {
+  const message = bounded(error.message);
+  if (error.code === "InvalidInput") return { reason: "EndpointMismatch", duration: "Permanent", message };
+  return { reason: "EndpointUnreachable", duration: "Transient", message };
+}
+
+function isEndpoint(implementation: Implementation): boolean {
+  return implementation.kind === "GRPC" || implementation.kind === "HTTP";
+}
+
+export function bounded(message: string): string {
+  return message.length <= maxMessageCharacters ? message : `${message.slice(0, maxMessageCharacters - 1)}…`;
+}

@@ -1,0 +1,169 @@
+import type { BackendKind, LoadedProcessor, ProcessorSpec } from "../../backends/backend.ts";
+import type { ByteBudget } from "../../backends/byte-budget.ts";
+import { Caller } from "../../backends/call.ts";
+import type { Ports } from "../../engine/clock.ts";
+import { toMillraceError } from "../../engine/errors.ts";
+import type { JsonObject } from "../../engine/payload.ts";
+import type { ProcessorFacts } from "../../engine/pipeline.ts";
+import type { Invoke } from "../../engine/run.ts";
+import type { ProcessorEntry, ProcessorVersion, Register } from "../catalog.ts";
+import type { Logger } from "../runtime/logger.ts";
+import type { Metrics } from "../runtime/metrics.ts";
+import { type ObjectKey, refOf } from "../runtime/object-key.ts";
+import type { Refusal } from "./refusal.ts";
+
+/** What one load is of: the same content is loaded once. */
+export interface Candidate {
+  /** UID, generation and the version of the ConfigMap that holds the module: another one means another load. */
+  readonly fingerprint: string;
+  readonly generation: number;
+  readonly backend: BackendKind;
+  readonly spec: ProcessorSpec;
+  readonly facts: ProcessorFacts;
+  readonly optionsSchema?: JsonObject;
+}
+
+/** A loaded version that serves, or would. */
+export interface Version {
+  readonly candidate: Candidate;
+  readonly caller: Caller;
+  /** The last answer of its endpoint, and when to ask again on the monotonic clock; absent: it has none to ask. */
+  probe?: { readonly unreachable?: Refusal; readonly dueAtMs: number };
+}
+
+/** What this process holds of one Processor. */
+export interface Holding {
+  serving?: Version;
+  /** Why the newest candidate does not serve; `retryAtMs` on the monotonic clock, absent: only another candidate is worth a try. */
+  refused?: {
+    readonly fingerprint: string;
+    readonly refusal: Refusal;
+    readonly failures: number;
+    readonly retryAtMs?: number;
+  };
+}
+
+export interface VersionsOptions {
+  readonly ports: Ports;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly entries: Register<ProcessorEntry>;
+  readonly budget: ByteBudget;
+  /** How long an old version's calls may go on after the switch, in milliseconds; default 30,000. */
+  readonly drainMs?: number;
+}
+
+/**
+ * The loaded versions of all Processors, and the only writer of the catalog's Processors. A new version is loaded beside the
+ * old one and takes its place at once; the old one ends its calls and is disposed.
+ */
+export class Versions implements AsyncDisposable {
+  readonly #options: VersionsOptions;
+  readonly #holdings = new Map<ObjectKey, Holding>();
+  readonly #draining = new Set<Promise<void>>();
+
+  constructor(options: VersionsOptions) {
+    this.#options = options;
+  }
+
+  /** How many versions are loaded, and how many old ones still end their calls. */
+  get load(): { readonly serving: number; readonly draining: number } {
+    let serving = 0;
+    for (const holding of this.#holdings.values()) if (holding.serving !== undefined) serving += 1;
+    return { serving, draining: this.#draining.size };
+  }
+
+  holding(key: ObjectKey): Holding {
+    const known = this.#holdings.get(key) ?? {};
+    this.#holdings.set(key, known);
+    return known;
+  }
+
+  /** Lets the catalog know that the Processor exists, unless it knows. */
+  announceNew(key: ObjectKey): void {
+    const { namespace = "", name } = refOf(key);
+    if (this.#options.entries.get(namespace, name) === undefined) this.announce(key, "it is being loaded");
+  }
+
+  /** Lets the catalog know why nothing of the Processor serves. */
+  announce(key: ObjectKey, waiting: string): void {
+    const { namespace = "", name } = refOf(key);
+    const entry = this.#options.entries.get(namespace, name);
+    if (entry?.serving !== undefined || entry?.waiting === waiting) return;
+    this.#options.entries.set(namespace, name, { waiting });
+  }
+
+  /** Puts a loaded processor behind the limits of its spec. */
+  wrap(candidate: Candidate, processor: LoadedProcessor): Version {
+    const { ports, budget, drainMs } = this.#options;
+    const { limits } = candidate.spec;
+    const options = { limits, ports, budget, ...(drainMs === undefined ? {} : { drainMs }) };
+    const version = { candidate, caller: new Caller(processor, options) };
+    return processor.probe === undefined ? version : { ...version, probe: { dueAtMs: ports.clock.monotonic() } };
+  }
+
+  /** From now on attempts go to `version`. */
+  switchTo(key: ObjectKey, version: Version): void {
+    const holding = this.holding(key);
+    const old = holding.serving;
+    holding.serving = version;
+    delete holding.refused;
+    const { namespace = "", name } = refOf(key);
+    this.#options.entries.set(namespace, name, { serving: this.#catalogued(version) });
+    if (old !== undefined) this.drain(key, old);
+  }
+
+  /** The Processor is gone. */
+  unload(key: ObjectKey): void {
+    const { serving } = this.#holdings.get(key) ?? {};
+    this.#holdings.delete(key);
+    const { namespace = "", name } = refOf(key);
+    this.#options.entries.delete(namespace, name);
+    if (serving !== undefined) this.drain(key, serving);
+  }
+
+  /** Disposes a version when its calls have ended; does not wait for it. */
+  drain(key: ObjectKey, version: Version): void {
+    const draining = version.caller[Symbol.asyncDispose]()
+      .catch((error: unknown) => {
+        this.#options.logger.error({ processor: key, err: error }, "a version of a Processor could not be unloaded");
+      })
+      .finally(() => this.#draining.delete(draining));
+    this.#draining.add(draining);
+  }
+
+  /** Unloads everything and waits for the calls in flight, as long as `drainMs` allows. Idempotent. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const key of this.#holdings.keys()) this.unload(key);
+    await Promise.all(this.#draining);
+  }
+
+  #catalogued(version: Version): ProcessorVersion {
+    const { candidate, caller } = version;
+    return {
+      generation: candidate.generation,
+      digests: caller.processor.digests,
+      facts: candidate.facts,
+      ...(candidate.optionsSchema === undefined ? {} : { optionsSchema: candidate.optionsSchema }),
+      invoke: this.#observed(candidate.backend, caller),
+    };
+  }
+
+  #observed(backend: BackendKind, caller: Caller): Invoke {
+    const { metrics, ports } = this.#options;
+    return async (attempt, request, signal) => {
+      const startedMs = ports.clock.monotonic();
+      let code = "OK";
+      try {
+        const response = await caller.call(attempt, request, signal);
+        if (!response.ok) code = "ProcessorFailed";
+        return response;
+      } catch (error) {
+        code = toMillraceError(error).code;
+        throw error;
+      } finally {
+        metrics.stepAttempted(backend, code, ports.clock.monotonic() - startedMs);
+      }
+    };
+  }
+}
