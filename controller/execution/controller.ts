@@ -3,6 +3,7 @@ import type { Client, KubernetesObject } from "../api/client.ts";
 import type { Catalog } from "../catalog.ts";
 import type { NamespaceUids } from "../payloads/namespaces.ts";
 import type { PayloadStore } from "../payloads/store.ts";
+import type { EventRecorder } from "../runtime/events.ts";
 import type { Logger } from "../runtime/logger.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 import type { ObjectKey } from "../runtime/object-key.ts";
@@ -22,25 +23,13 @@ export interface ExecutionDependencies {
   readonly observe: (object: KubernetesObject) => void;
   /** Puts the key into the work queue, at once; called synchronously from listeners. */
   readonly enqueue: (key: ObjectKey) => void;
-  /** Emits an event about an object; must not throw and need not wait. */
-  readonly recordEvent: (event: ExecutionEvent) => void;
+  readonly events: Pick<EventRecorder, "record">;
   readonly logger: Logger;
   readonly metrics?: Metrics;
   /** This process: unique among all that ever ran (pod name and a random part). At most 253 characters. */
   readonly replica: string;
   /** Executions that run at the same time in this process; default 256. */
   readonly maxRunning?: number;
-}
-
-export interface ExecutionEvent {
-  readonly regarding: KubernetesObject;
-  readonly type: "Normal" | "Warning";
-  /** CamelCase and stable. */
-  readonly reason: string;
-  /** What was done: `Run`, `Recover`. */
-  readonly action: string;
-  /** At most 1 KiB. */
-  readonly note: string;
 }
 
 /**

@@ -1,0 +1,304 @@
+import { MillraceError, toMillraceError } from "../../engine/errors.ts";
+import type { Payload } from "../../engine/payload.ts";
+import type { ProcessorRequest, ProcessorResponse } from "../../engine/processor.ts";
+import { type Attempt, type Outcome, run } from "../../engine/run.ts";
+import type { Execution, ExecutionOwner, ExecutionStatus, PayloadRow, StepRow } from "../api/types.ts";
+import type { CompiledPipeline } from "../catalog.ts";
+import { timestamp } from "../runtime/conditions.ts";
+import type { ExecutionDependencies } from "./controller.ts";
+import type { RunInput } from "./input.ts";
+import { uidOf } from "./objects.ts";
+import { OwnedStatus, type Written } from "./ownership.ts";
+import { RunPayloads } from "./payloads.ts";
+import { ProgressPacer } from "./progress.ts";
+import { Recorder, resumed } from "./recorder.ts";
+import { bareRows, failure, fitted, renderStatus, tooLarge, type Verdict } from "./status.ts";
+
+/** A run that is about to begin, or to go on. */
+export interface Job extends RunInput {
+  /** As it was last read: rows and start time count when it was recorded before. */
+  readonly execution: Execution;
+  readonly pipeline: CompiledPipeline;
+  readonly pipelineRevision?: string;
+  /** Whom the run's writes name. */
+  readonly owner: ExecutionOwner;
+}
+
+/**
+ * `Running`: the outcome will be written. `Leaving`: this process stops; what is recorded so far is written, for the next
+ * owner. `Abandoned`: nothing is written any more.
+ */
+type RunMode = "Running" | "Leaving" | "Abandoned";
+
+/** One Execution that runs in this process: from its first step to the write of its outcome. */
+export class LiveRun {
+  readonly uid: string;
+  /** Resolves when nothing of it is left in this process. Never rejects. */
+  readonly done: Promise<void>;
+  readonly #job: Job;
+  readonly #deps: ExecutionDependencies;
+  readonly #payloads: RunPayloads;
+  readonly #status: OwnedStatus;
+  readonly #startTime: string;
+  /** Ends the engine's run: cancellation, leaving, abandoning. */
+  readonly #abort = new AbortController();
+  /** Ends everything, writes too. */
+  readonly #stop = new AbortController();
+  #mode: RunMode = "Running";
+  #recorder: Recorder | undefined;
+  #pacer: ProgressPacer | undefined;
+  /** Rows as they are to be recorded when this process leaves: what it aborts itself does not count. */
+  #frozen: readonly StepRow[] | undefined;
+  #reported = false;
+  #overrun: Verdict | undefined;
+  #generation: number;
+
+  constructor(job: Job, deps: ExecutionDependencies) {
+    const { execution, owner } = job;
+    this.uid = uidOf(execution);
+    this.#job = job;
+    this.#deps = deps;
+    this.#payloads = new RunPayloads(deps.payloads, deps.namespaces, execution.metadata.namespace ?? "");
+    this.#status = new OwnedStatus({ client: deps.client, ports: deps.ports, execution, owner });
+    this.#startTime = execution.status?.startTime ?? timestamp(deps.ports.clock.now());
+    this.#generation = execution.metadata.generation ?? 1;
+    this.done = this.#live();
+  }
+
+  /** `spec.cancel: Immediate`, and edits of the spec that a status must say it has seen. */
+  observe(execution: Execution): void {
+    this.#generation = Math.max(this.#generation, execution.metadata.generation ?? 1);
+    if (execution.spec.cancel !== "Immediate" || this.#mode !== "Running") return;
+    this.#abort.abort(new MillraceError("Cancelled", "the Execution was cancelled"));
+  }
+
+  /** The object is gone, or somebody else's: ends at once and writes nothing. Idempotent. */
+  abandon(): void {
+    this.#mode = "Abandoned";
+    const reason = new MillraceError("Cancelled", "the Execution was deleted, or another replica owns it");
+    this.#abort.abort(reason);
+    this.#stop.abort(reason);
+  }
+
+  /** This process stops: records what has ended so far and leaves the rest to whoever comes next. Idempotent. */
+  leave(): void {
+    if (this.#mode !== "Running") return;
+    this.#mode = "Leaving";
+    this.#frozen = this.#recorder?.rows;
+    this.#abort.abort(new MillraceError("Cancelled", "the controller is shutting down"));
+  }
+
+  async #live(): Promise<void> {
+    const { logger, ports } = this.#deps;
+    const startedMs = ports.clock.monotonic();
+    try {
+      const outcome = await this.#run();
+      await this.#pacer?.stop();
+      if (this.#mode === "Abandoned") return;
+      if (this.#mode === "Leaving") return await this.#recordLeaving();
+      await this.#conclude(await this.#settle(outcome), ports.clock.monotonic() - startedMs);
+    } catch (error) {
+      if (this.#stop.signal.aborted) return;
+      logger.error({ ...this.#fields(), err: error }, "the run ended and its status could not be written");
+    }
+  }
+
+  async #run(): Promise<Outcome> {
+    const { execution, pipeline, input, parameters } = this.#job;
+    const { clock } = this.#deps.ports;
+    const rows = execution.status?.steps ?? [];
+    const recorder = this.#record(rows);
+    const { results, attempts } = await resumed(rows, this.#payloads, this.#stop.signal);
+    const elapsedMs = rows.length === 0 ? 0 : Math.max(0, clock.now() - Date.parse(this.#startTime));
+    this.#pacer = new ProgressPacer(this.#deps.ports, () => this.#report());
+    const { name, namespace = "" } = execution.metadata;
+    return await run(pipeline.plan, {
+      execution: { name, namespace, uid: this.uid },
+      input,
+      parameters,
+      invoke: (attempt, request, signal) => this.#invoke(attempt, request, signal),
+      ports: this.#deps.ports,
+      signal: this.#abort.signal,
+      recorded: results,
+      attempts,
+      elapsedMs,
+      onEvent: (event) => recorder.onEvent(event),
+    });
+  }
+
+  #record(recorded: readonly StepRow[]): Recorder {
+    this.#recorder = new Recorder({
+      clock: this.#deps.ports.clock,
+      payloads: this.#payloads,
+      signal: this.#stop.signal,
+      steps: this.#job.pipeline.plan.steps,
+      recorded,
+      onChange: () => this.#pacer?.changed(),
+    });
+    return this.#recorder;
+  }
+
+  /** An attempt takes the version that is loaded at its start. */
+  async #invoke(attempt: Attempt, request: ProcessorRequest, signal: AbortSignal): Promise<ProcessorResponse> {
+    const namespace = attempt.execution.namespace;
+    const entry = this.#deps.catalog.processors.get(namespace, attempt.processor);
+    if (entry === undefined) {
+      const message = `Processor "${attempt.processor}" does not exist in namespace ${namespace} any more; create it again`;
+      throw new MillraceError("NotFound", message);
+    }
+    if (entry.serving === undefined) {
+      throw new MillraceError("Unavailable", `Processor "${attempt.processor}" is not ready: ${entry.waiting ?? ""}`);
+    }
+    this.#recorder?.used(attempt.step, entry.serving);
+    const response = await entry.serving.invoke(attempt, request, signal);
+    return response.ok ? { ...response, payload: await this.#payloads.keep(response.payload, signal) } : response;
+  }
+
+  /** One progress write; must not reject. */
+  async #report(): Promise<void> {
+    const status = fitted(this.#render({ phase: "Running", message: this.#runningMessage() }));
+    if ("tooLargeBytes" in status) return this.#fail(tooLarge(status.tooLargeBytes));
+    try {
+      this.#took(await this.#status.write(status.status, this.#stop.signal));
+      if (!this.#reported) this.#event("Normal", "Started", `Started ${this.#subject()}`);
+      this.#reported = true;
+    } catch (error) {
+      if (this.#stop.signal.aborted) return;
+      this.#deps.logger.warn({ ...this.#fields(), err: error }, "progress could not be written");
+    }
+  }
+
+  #fail(verdict: Verdict): void {
+    this.#overrun = verdict;
+    this.#abort.abort(new MillraceError("PayloadTooLarge", verdict.message));
+  }
+
+  /** The verdict and the output, once every payload that the status will name is durable. */
+  async #settle(outcome: Outcome): Promise<{ verdict: Verdict; output?: PayloadRow }> {
+    if (this.#overrun !== undefined) return { verdict: this.#overrun };
+    try {
+      await this.#recorder?.settled();
+      const output = outcome.output && (await this.#outputRow(outcome.output));
+      return { verdict: this.#verdict(outcome), ...(output && { output }) };
+    } catch (error) {
+      const { code, message } = toMillraceError(error);
+      return { verdict: { phase: "Failed", reason: code, message: `a payload could not be stored: ${message}` } };
+    }
+  }
+
+  async #outputRow(output: Payload): Promise<PayloadRow> {
+    return await this.#payloads.row(output, this.#stop.signal);
+  }
+
+  #verdict(outcome: Outcome): Verdict {
+    const rows = this.#recorder?.rows ?? [];
+    if (outcome.state === "Cancelled") return { phase: "Cancelled", message: "Cancelled by spec.cancel: Immediate" };
+    if (outcome.error !== undefined) return failure(outcome.error, rows);
+    if (outcome.state === "Succeeded") return { phase: "Succeeded", message: `All ${rows.length} steps have ended` };
+    return { phase: "Failed", reason: "Internal", message: "the run failed and the engine gave no error" };
+  }
+
+  async #conclude(end: { verdict: Verdict; output?: PayloadRow }, durationMs: number): Promise<void> {
+    const { verdict } = end;
+    const status = fitted(this.#render(verdict, end.output));
+    const over = "tooLargeBytes" in status ? tooLarge(status.tooLargeBytes) : undefined;
+    const written = await this.#writeOutcome("status" in status ? status.status : this.#bare(over ?? verdict));
+    this.#took(written);
+    if (written.kind === "Lost") return;
+    const final = over ?? verdict;
+    this.#announce(final);
+    if (final.phase === "Succeeded" || final.phase === "Failed" || final.phase === "Cancelled") {
+      this.#deps.metrics?.executionFinished(final.phase, durationMs);
+    }
+  }
+
+  /** A status that the API server refuses is a defect of ours; the run must not look as if it still went on. */
+  async #writeOutcome(status: ExecutionStatus): Promise<Written> {
+    try {
+      return await this.#status.write(status, this.#stop.signal);
+    } catch (error) {
+      this.#stop.signal.throwIfAborted();
+      this.#deps.logger.error({ ...this.#fields(), err: error }, "the API server refuses the outcome of a run");
+      const message = `the API server refuses the status of this run: ${toMillraceError(error).message}`;
+      return await this.#status.write(this.#bare({ phase: "Failed", reason: "Internal", message }), this.#stop.signal);
+    }
+  }
+
+  async #recordLeaving(): Promise<void> {
+    if (this.#frozen === undefined) return;
+    const status = fitted(this.#render({ phase: "Running", message: "Waiting for another controller to go on" }));
+    if ("status" in status) this.#took(await this.#status.write(status.status, this.#stop.signal));
+  }
+
+  #render(verdict: Verdict, output?: PayloadRow): ExecutionStatus {
+    const { execution, pipelineRevision } = this.#job;
+    return renderStatus(
+      {
+        verdict,
+        generation: this.#generation,
+        conditions: this.#conditions ?? execution.status?.conditions ?? [],
+        rows: this.#frozen ?? this.#recorder?.rows ?? [],
+        owner: this.#owner(),
+        startTime: this.#startTime,
+        ...(pipelineRevision === undefined ? {} : { pipelineRevision }),
+        ...(output === undefined ? {} : { output }),
+      },
+      this.#deps.ports.clock.now(),
+    );
+  }
+
+  #bare(verdict: Verdict): ExecutionStatus {
+    const status = this.#render(verdict);
+    return status.steps === undefined ? status : { ...status, steps: bareRows(status.steps) };
+  }
+
+  /** Take-overs count only until a step is newly recorded; one that this process prepares in order does not count. */
+  #owner(): ExecutionOwner {
+    const { replica, epoch } = this.#job.owner;
+    if (this.#mode === "Leaving" || this.#recorder?.hasNewlyRecorded === true) return { replica, epoch };
+    return this.#job.owner;
+  }
+
+  #took(written: Written): void {
+    if (written.kind === "Lost") {
+      this.#deps.logger.info({ ...this.#fields(), why: written.why }, "the Execution is no longer ours; its run ends");
+      this.abandon();
+      return;
+    }
+    this.#conditions = written.execution.status?.conditions;
+    this.#deps.observe(written.execution);
+    this.observe(written.execution);
+  }
+
+  #conditions: ExecutionStatus["conditions"];
+
+  #announce(verdict: Verdict): void {
+    if (verdict.phase === "Failed") this.#event("Warning", verdict.reason, verdict.message);
+    else if (verdict.phase === "Cancelled") this.#event("Normal", "Cancelled", verdict.message);
+    // Events are writes: a short run that went well needs none.
+    else if (this.#reported) this.#event("Normal", "Succeeded", verdict.message);
+  }
+
+  #event(type: "Normal" | "Warning", reason: string, message: string): void {
+    this.#deps.events.record(this.#job.execution, { type, reason, message });
+  }
+
+  #subject(): string {
+    const { pipeline, owner } = this.#job;
+    const what = `Pipeline "${pipeline.plan.name}" with ${pipeline.plan.steps.length} steps`;
+    return owner.epoch === 1 ? what : `${what} again, from where replica ${owner.epoch - 1} left it`;
+  }
+
+  #runningMessage(): string {
+    const rows = this.#recorder?.rows ?? [];
+    const running = rows.filter(({ state }) => state === "Running" || state === "Retrying").map(({ name }) => name);
+    const shown = running.slice(0, 5).join(", ");
+    const more = running.length > 5 ? ` and ${running.length - 5} more` : "";
+    return running.length === 0 ? "Running" : `Running ${shown}${more}`;
+  }
+
+  #fields(): { execution: string } {
+    const { namespace, name } = this.#job.execution.metadata;
+    return { execution: `${namespace ?? ""}/${name}` };
+  }
+}
