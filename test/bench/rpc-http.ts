@@ -1,0 +1,47 @@
+// 1 KiB to an HTTP server in another process and back, 32 calls in flight over 32 connections, through call.ts and the
+// RPC backend.
+// Baseline: undici's Pool.request as its guide shows, the body read as bytes, with the same number of connections and a
+// signal per process; it sends the content type and none of our headers, which is to our disadvantage.
+import { Pool } from "undici";
+import { bytesRequest, httpAt, rpcBackend, specOf } from "../support/rpc/calls.ts";
+import { startServerProcess } from "../support/rpc/child.ts";
+import { callerOf, callMany, echoes } from "../support/rpc/load.ts";
+import { type Bench, compare } from "./bench.ts";
+
+const inFlight = 32;
+const units = 3200;
+const payloadBytes = 1024;
+
+export const bench: Bench = async () => {
+  await using server = await startServerProcess("echo-server.ts", "http");
+  await using backend = rpcBackend();
+  const { signal } = new AbortController();
+  await using caller = callerOf(await backend.load(specOf(httpAt(server.endpoint, inFlight)), signal));
+  const request = bytesRequest(payloadBytes);
+  const pool = new Pool(server.endpoint, { connections: inFlight });
+  const body = new Uint8Array(payloadBytes).fill(120);
+  const { oursUs, baselineUs } = await compare({
+    units,
+    ours: () => callMany(units, inFlight, () => echoes(caller, request, signal)),
+    baseline: () => callMany(units, inFlight, () => byHand(pool, body)),
+  });
+  await pool.close();
+  const ratio = baselineUs / oursUs;
+  return [
+    {
+      name: "rpc-http",
+      ratio,
+      bar: ">= 0.9",
+      ok: ratio >= 0.9,
+      metrics: { callsPerSecond: 1e6 / oursUs },
+      baseline: { callsPerSecond: 1e6 / baselineUs },
+    },
+  ];
+};
+
+async function byHand(pool: Pool, body: Uint8Array): Promise<boolean> {
+  const headers = { "content-type": "application/octet-stream" };
+  const response = await pool.request({ method: "POST", path: "/process", headers, body });
+  const bytes = await response.body.bytes();
+  return response.statusCode === 200 && bytes.byteLength === payloadBytes;
+}
