@@ -23,6 +23,8 @@ export interface ProcessorEntry {
   readonly serving?: ProcessorVersion;
   /** Why there is no `serving`, in words for a message; absent when there is. */
   readonly waiting?: string;
+  /** Goes with `waiting`: `Loading`, or the reason of the Processor's own condition. */
+  readonly waitingReason?: string;
 }
 
 /** One loaded generation of a Processor. An attempt uses the version that is current at its start, to its end. */

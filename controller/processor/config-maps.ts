@@ -78,7 +78,7 @@ export class ConfigMapVersions implements AsyncDisposable {
 
   /** Idempotent. */
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const processor of [...this.#named.keys()]) this.release(processor);
+    for (const processor of this.#named.keys()) this.release(processor);
     await Promise.all(this.#ending);
   }
 

@@ -177,7 +177,7 @@ export class ProcessorReconciler implements Reconciler {
 
   #waitFor(key: ObjectKey, holding: Holding): void {
     const { refusal } = holding.refused ?? {};
-    if (refusal !== undefined) this.#options.versions.announce(key, `${refusal.reason}: ${refusal.message}`);
+    if (refusal !== undefined) this.#options.versions.announce(key, refusal);
   }
 
   async #writeStatus(gathered: Gathered, holding: Holding, signal: AbortSignal): Promise<void> {

@@ -82,15 +82,18 @@ export class Versions implements AsyncDisposable {
   /** Lets the catalog know that the Processor exists, unless it knows. */
   announceNew(key: ObjectKey): void {
     const { namespace = "", name } = refOf(key);
-    if (this.#options.entries.get(namespace, name) === undefined) this.announce(key, "it is being loaded");
+    if (this.#options.entries.get(namespace, name) === undefined) {
+      this.#options.entries.set(namespace, name, { waiting: "it is being loaded", waitingReason: "Loading" });
+    }
   }
 
   /** Lets the catalog know why nothing of the Processor serves. */
-  announce(key: ObjectKey, waiting: string): void {
+  announce(key: ObjectKey, { reason, message }: Refusal): void {
     const { namespace = "", name } = refOf(key);
     const entry = this.#options.entries.get(namespace, name);
-    if (entry?.serving !== undefined || entry?.waiting === waiting) return;
-    this.#options.entries.set(namespace, name, { waiting });
+    if (entry?.serving !== undefined) return;
+    if (entry?.waitingReason === reason && entry.waiting === message) return;
+    this.#options.entries.set(namespace, name, { waiting: message, waitingReason: reason });
   }
 
   /** Puts a loaded processor behind the limits of its spec. */
