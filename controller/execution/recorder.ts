@@ -63,7 +63,7 @@ export class Recorder {
     if (row === undefined) return;
     if (event.type === "StepStarted") {
       this.#startedAtMs[event.step] ??= this.#startOf(row);
-      const { error: _, ...rest } = row;
+      const { error: _error, ...rest } = row;
       this.#rows[event.step] = startedRow(rest, event.attempt, clock.now());
     } else if (event.type === "StepRetrying") {
       this.#rows[event.step] = retryingRow(row, event.attempt, event.error);

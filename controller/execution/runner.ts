@@ -12,6 +12,7 @@ import { OwnedStatus, type Written } from "./ownership.ts";
 import { RunPayloads } from "./payloads.ts";
 import { ProgressPacer } from "./progress.ts";
 import { Recorder, resumed } from "./recorder.ts";
+import { slim } from "./slim.ts";
 import { bareRows, failure, fitted, renderStatus, tooLarge, type Verdict } from "./status.ts";
 
 /** A run that is about to begin, or to go on. */
@@ -30,11 +31,14 @@ export interface Job extends RunInput {
  */
 type RunMode = "Running" | "Leaving" | "Abandoned";
 
+/** `Lost`: a write found the object deleted or another's. `Broken`: the outcome could not be written. */
+export type RunEnd = "Ended" | "Lost" | "Broken";
+
 /** One Execution that runs in this process: from its first step to the write of its outcome. */
 export class LiveRun {
   readonly uid: string;
-  /** Resolves when nothing of it is left in this process. Never rejects. */
-  readonly done: Promise<void>;
+  /** Resolves when nothing of it is left in this process; never rejects. */
+  readonly done: Promise<RunEnd>;
   readonly #job: Job;
   readonly #deps: ExecutionDependencies;
   readonly #payloads: RunPayloads;
@@ -50,8 +54,11 @@ export class LiveRun {
   /** Rows as they are to be recorded when this process leaves: what it aborts itself does not count. */
   #frozen: readonly StepRow[] | undefined;
   #reported = false;
+  #lost = false;
   #overrun: Verdict | undefined;
   #generation: number;
+  /** As our last write left them. */
+  #conditions: ExecutionStatus["conditions"];
 
   constructor(job: Job, deps: ExecutionDependencies) {
     const { execution, owner } = job;
@@ -88,18 +95,20 @@ export class LiveRun {
     this.#abort.abort(new MillraceError("Cancelled", "the controller is shutting down"));
   }
 
-  async #live(): Promise<void> {
+  async #live(): Promise<RunEnd> {
     const { logger, ports } = this.#deps;
     const startedMs = ports.clock.monotonic();
     try {
       const outcome = await this.#run();
       await this.#pacer?.stop();
-      if (this.#mode === "Abandoned") return;
-      if (this.#mode === "Leaving") return await this.#recordLeaving();
-      await this.#conclude(await this.#settle(outcome), ports.clock.monotonic() - startedMs);
+      if (this.#mode === "Leaving") await this.#recordLeaving();
+      if (this.#mode === "Running")
+        await this.#conclude(await this.#settle(outcome), ports.clock.monotonic() - startedMs);
+      return this.#lost ? "Lost" : "Ended";
     } catch (error) {
-      if (this.#stop.signal.aborted) return;
+      if (this.#stop.signal.aborted) return this.#lost ? "Lost" : "Ended";
       logger.error({ ...this.#fields(), err: error }, "the run ended and its status could not be written");
+      return "Broken";
     }
   }
 
@@ -147,7 +156,10 @@ export class LiveRun {
       throw new MillraceError("NotFound", message);
     }
     if (entry.serving === undefined) {
-      throw new MillraceError("Unavailable", `Processor "${attempt.processor}" is not ready: ${entry.waiting ?? ""}`);
+      throw new MillraceError(
+        "Unavailable",
+        `Processor "${attempt.processor}" is not ready: ${entry.waiting?.message ?? "it is being loaded"}`,
+      );
     }
     this.#recorder?.used(attempt.step, entry.serving);
     const response = await entry.serving.invoke(attempt, request, signal);
@@ -262,15 +274,14 @@ export class LiveRun {
   #took(written: Written): void {
     if (written.kind === "Lost") {
       this.#deps.logger.info({ ...this.#fields(), why: written.why }, "the Execution is no longer ours; its run ends");
+      this.#lost = true;
       this.abandon();
       return;
     }
     this.#conditions = written.execution.status?.conditions;
-    this.#deps.observe(written.execution);
+    this.#deps.observe(slim(written.execution));
     this.observe(written.execution);
   }
-
-  #conditions: ExecutionStatus["conditions"];
 
   #announce(verdict: Verdict): void {
     if (verdict.phase === "Failed") this.#event("Warning", verdict.reason, verdict.message);
@@ -286,7 +297,7 @@ export class LiveRun {
   #subject(): string {
     const { pipeline, owner } = this.#job;
     const what = `Pipeline "${pipeline.plan.name}" with ${pipeline.plan.steps.length} steps`;
-    return owner.epoch === 1 ? what : `${what} again, from where replica ${owner.epoch - 1} left it`;
+    return owner.epoch === 1 ? what : `${what}, resumed from its recorded steps (owner ${owner.epoch})`;
   }
 
   #runningMessage(): string {

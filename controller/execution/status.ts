@@ -144,7 +144,7 @@ export function finishedRow(
 export function cancelledRows(rows: readonly StepRow[]): readonly StepRow[] {
   return rows.map((row) => {
     if (isFinalRow(row)) return row;
-    const { error: _, ...rest } = row;
+    const { error: _error, ...rest } = row;
     return { ...rest, state: "Cancelled", reason: "Cancelled" };
   });
 }
@@ -198,10 +198,12 @@ export function tooLarge(bytes: number): Verdict {
 
 /** Rows without what makes them large. */
 export function bareRows(rows: readonly StepRow[]): readonly StepRow[] {
-  return rows.map(({ output: _, metadata: __, error, ...row }) => ({
-    ...row,
-    ...(error && { error: { ...error, message: shortened(error.message, shortMessageBytes) } }),
-  }));
+  return rows.map((row) => {
+    const { output: _output, metadata: _metadata, error, ...rest } = row;
+    return error === undefined
+      ? rest
+      : { ...rest, error: { ...error, message: shortened(error.message, shortMessageBytes) } };
+  });
 }
 
 function jsonBytes(value: unknown): number {
