@@ -81,7 +81,7 @@ export class Gatherer {
       return {
         kind: "Ready",
         pipeline,
-        waitingFor: { processor, why: entry.waiting?.message ?? "it is being loaded" },
+        waitingFor: { processor, why: entry.waiting ?? "it is being loaded" },
       };
     }
     return { kind: "Ready", pipeline };

@@ -158,7 +158,7 @@ export class LiveRun {
     if (entry.serving === undefined) {
       throw new MillraceError(
         "Unavailable",
-        `Processor "${attempt.processor}" is not ready: ${entry.waiting?.message ?? "it is being loaded"}`,
+        `Processor "${attempt.processor}" is not ready: ${entry.waiting ?? "it is being loaded"}`,
       );
     }
     this.#recorder?.used(attempt.step, entry.serving);

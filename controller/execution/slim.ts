@@ -39,15 +39,13 @@ function slimSpec({ pipeline, cancel, ttlSecondsAfterFinished }: Execution["spec
   return defined<Execution["spec"]>({ pipeline, cancel, ttlSecondsAfterFinished });
 }
 
-function withoutInput({ input: _, ...rest }: Execution["spec"]): Execution["spec"] {
+function withoutInput(spec: Execution["spec"]): Execution["spec"] {
+  const { input: _input, ...rest } = spec;
   return rest;
 }
 
-function slimStatus({
-  steps: _,
-  output: __,
-  ...rest
-}: NonNullable<Execution["status"]>): NonNullable<Execution["status"]> {
+function slimStatus(status: NonNullable<Execution["status"]>): NonNullable<Execution["status"]> {
+  const { steps: _steps, output: _output, ...rest } = status;
   return rest;
 }
 
