@@ -2,6 +2,10 @@ import type { Json, JsonObject } from "../engine/payload.ts";
 import type { ProcessorFacts } from "../engine/pipeline.ts";
 import type { Plan } from "../engine/plan.ts";
 import type { Invoke } from "../engine/run.ts";
+import type { SchemaViolation } from "./api/json-schema-messages.ts";
+
+export type { SchemaViolation } from "./api/json-schema-messages.ts";
+
 import type { InlinePipelineSpec, PipelineSpec } from "./api/types.ts";
 
 /**
@@ -66,16 +70,6 @@ export interface CompiledPipeline {
   readonly maxInputBytes: number;
   /** In seconds; default for its Executions. */
   readonly ttlSecondsAfterFinished?: number;
-}
-
-/** Where a value is not what a JSON Schema says. */
-export interface SchemaViolation {
-  /** From the value on: `parameters.language`, `options.top`, `input.pages[3]`. */
-  readonly path: string;
-  /** What is wrong; one sentence. */
-  readonly message: string;
-  /** What would be right; one sentence. */
-  readonly mend: string;
 }
 
 /** What compiles to the same Plan again, wherever and whenever: the content of a revision. JSON through and through. */

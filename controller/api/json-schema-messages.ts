@@ -1,5 +1,14 @@
 import type { ErrorObject } from "ajv/dist/2020.js";
-import type { SchemaViolation } from "../catalog.ts";
+
+/** Where a value is not what a JSON Schema says. */
+export interface SchemaViolation {
+  /** From the value on: `parameters.language`, `options.top`, `input.pages[3]`. */
+  readonly path: string;
+  /** What is wrong; one sentence. */
+  readonly message: string;
+  /** What would be right; one sentence. */
+  readonly mend: string;
+}
 
 /** Says one of ajv's errors in words: where from `root` on, what is wrong, what would be right. */
 export function violationOf(error: ErrorObject, root: string): SchemaViolation {

@@ -3,9 +3,8 @@ import draft07 from "ajv/dist/refs/json-schema-draft-07.json" with { type: "json
 import { LRUCache } from "lru-cache";
 import { RE2JS } from "re2js";
 import { digestOf, type Json, type JsonObject } from "../../engine/payload.ts";
-import type { SchemaViolation } from "../catalog.ts";
 import { checkBounds, SchemaRefusal } from "./json-schema-bounds.ts";
-import { violationOf } from "./json-schema-messages.ts";
+import { type SchemaViolation, violationOf } from "./json-schema-messages.ts";
 
 /** What a value has against a schema; empty when it is right. `root` is what the paths begin with, for example `options`. */
 export type SchemaCheck = (value: Json, root: string) => readonly SchemaViolation[];

@@ -3,9 +3,10 @@ import type { Json, JsonObject } from "../../engine/payload.ts";
 import type { Problem, ProcessorFacts } from "../../engine/pipeline.ts";
 import { compile, type Plan } from "../../engine/plan.ts";
 import type { SchemaCheck, SchemaCompiler } from "../api/json-schema.ts";
+import type { SchemaViolation } from "../api/json-schema-messages.ts";
 import { parseBytes } from "../api/quantities.ts";
 import type { InlinePipelineSpec, PipelineSpec, StepSpec } from "../api/types.ts";
-import type { CompiledPipeline, PipelineClosure, SchemaViolation } from "../catalog.ts";
+import type { CompiledPipeline, PipelineClosure } from "../catalog.ts";
 import { pipelineDefinition } from "./definition.ts";
 
 type AnyPipelineSpec = PipelineSpec | InlinePipelineSpec;

@@ -43,7 +43,8 @@ export class RevisionStore implements Revisions {
   async ensure(namespace: string, pipeline: CompiledPipeline, signal: AbortSignal): Promise<string> {
     const name = this.nameOf(pipeline);
     const key = `${namespace}/${name}`;
-    if (!this.#known.has(key)) await this.#createOnce(namespace, name, pipeline.closure, signal);
+    if (!this.#known.has(key)) await this.#createOnce(namespace, name, pipeline.closure);
+    signal.throwIfAborted();
     this.#known.set(key, this.#options.clock.monotonic());
     this.#compiled.set(key, pipeline);
     return name;
@@ -85,16 +86,15 @@ export class RevisionStore implements Revisions {
   }
 
   /** A thousand Executions that start at once make one request. */
-  async #createOnce(namespace: string, name: string, closure: PipelineClosure, signal: AbortSignal): Promise<void> {
+  async #createOnce(namespace: string, name: string, closure: PipelineClosure): Promise<void> {
     const key = `${namespace}/${name}`;
     const creating =
-      this.#creating.get(key) ??
-      this.#create(namespace, name, closure, signal).finally(() => this.#creating.delete(key));
+      this.#creating.get(key) ?? this.#create(namespace, name, closure).finally(() => this.#creating.delete(key));
     this.#creating.set(key, creating);
     await creating;
   }
 
-  async #create(namespace: string, name: string, closure: PipelineClosure, signal: AbortSignal): Promise<void> {
+  async #create(namespace: string, name: string, closure: PipelineClosure): Promise<void> {
     const object = {
       apiVersion: "apps/v1",
       kind: "ControllerRevision",
@@ -104,7 +104,8 @@ export class RevisionStore implements Revisions {
       revision: 1,
     };
     try {
-      await this.#options.client.create(controllerRevisions, object, { namespace }, signal);
+      // Not with the signal of the run that asked first: others wait for the same request. The client has its timeout.
+      await this.#options.client.create(controllerRevisions, object, { namespace }, new AbortController().signal);
     } catch (error) {
       // Content and name go together: whoever made it made the same.
       if (!(error instanceof ApiError && error.status.reason === "AlreadyExists")) throw error;

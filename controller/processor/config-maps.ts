@@ -1,5 +1,5 @@
 import type { Ports } from "../../engine/clock.ts";
-import { ApiError, type Client, type ObjectRef } from "../api/client.ts";
+import { ApiError, type Client, type KubernetesObject, type ObjectRef } from "../api/client.ts";
 import { configMaps } from "../api/kinds.ts";
 import type { Logger } from "../runtime/logger.ts";
 import type { Metrics } from "../runtime/metrics.ts";
@@ -96,7 +96,9 @@ export class ConfigMapVersions implements AsyncDisposable {
     const { client, ports, logger, metrics, onChange } = this.#options;
     const { namespace = "", name } = refOf(key);
     const fieldSelector = `metadata.name=${name}`;
-    const reflector = new Reflector({ client, resource: configMaps, ports, logger, metrics, namespace, fieldSelector });
+    const transform = withoutContent;
+    const what = { resource: configMaps, namespace, fieldSelector, transform };
+    const reflector = new Reflector({ client, ports, logger, metrics, ...what });
     const users = new Set<ObjectKey>();
     reflector.onChange(() => onChange(users));
     reflector.start();
@@ -141,4 +143,10 @@ export class ConfigMapVersions implements AsyncDisposable {
 
 function versionOf(metadata: { readonly uid?: string; readonly resourceVersion?: string } | undefined): string {
   return metadata === undefined ? "absent" : `${metadata.uid}/${metadata.resourceVersion}`;
+}
+
+/** Its content is read when it is loaded, and not kept. */
+function withoutContent({ apiVersion, kind, metadata }: KubernetesObject): KubernetesObject {
+  const { name, namespace = "", uid = "", resourceVersion = "" } = metadata;
+  return { apiVersion, kind, metadata: { name, namespace, uid, resourceVersion } };
 }
