@@ -1,5 +1,6 @@
 import type { Ports } from "../engine/clock.ts";
 import type { Intent, Processor } from "../engine/processor.ts";
+import type { PoolStats } from "./pool.ts";
 
 export type BackendKind = "Local" | "RPC" | "WASM";
 
@@ -97,6 +98,8 @@ export interface LoadedProcessor extends Processor {
 export interface Backend extends AsyncDisposable {
   readonly kind: BackendKind;
   load(spec: ProcessorSpec, signal: AbortSignal): Promise<LoadedProcessor>;
+  /** Its pools by name as they are now, for metrics. Absent: it has none. */
+  pools?(): ReadonlyMap<string, PoolStats>;
 }
 
 /** What every backend is given. */

@@ -18,6 +18,9 @@ export interface WorkerBody {
   readonly transfer?: readonly Transferable[];
 }
 
+/** A job, or what makes it when a worker is there to take it: so that a job that waits holds no copy of its payload. */
+export type WorkerJob = WorkerBody | (() => WorkerBody);
+
 /** From this size on moving a buffer is cheaper than cloning it. */
 const minTransferBytes = 16 * 1024;
 

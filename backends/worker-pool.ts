@@ -1,6 +1,6 @@
 import type { Ports } from "../engine/clock.ts";
 import { KeyedPool, type PoolStats } from "./pool.ts";
-import type { WorkerBody } from "./worker-message.ts";
+import type { WorkerJob } from "./worker-message.ts";
 import { WorkerThread, type WorkerThreadOptions } from "./worker-thread.ts";
 
 /** How a {@link WorkerPool} starts and holds its workers. */
@@ -54,7 +54,7 @@ export class WorkerPool implements AsyncDisposable {
    *
    * @param key jobs of different keys never share a worker (its module state); default: all jobs are alike
    */
-  run(job: WorkerBody, signal: AbortSignal, key?: string): Promise<unknown> {
+  run(job: WorkerJob, signal: AbortSignal, key?: string): Promise<unknown> {
     return this.#pool.use((worker) => worker.run(job, signal), signal, key);
   }
 

@@ -1,7 +1,7 @@
 import { type ResourceLimits, Worker } from "node:worker_threads";
 import type { Scheduler, Timer } from "../engine/clock.ts";
 import { MillraceError } from "../engine/errors.ts";
-import type { FromWorker, ToWorker, WorkerBody } from "./worker-message.ts";
+import type { FromWorker, ToWorker, WorkerBody, WorkerJob } from "./worker-message.ts";
 
 /** What a worker thread is started with. */
 export interface WorkerThreadOptions {
@@ -81,7 +81,7 @@ export class WorkerThread {
   }
 
   /** One at a time. See `WorkerPool.run`. */
-  run(work: WorkerBody, signal: AbortSignal): Promise<unknown> {
+  run(work: WorkerJob, signal: AbortSignal): Promise<unknown> {
     if (this.#job !== undefined) throw new Error("a worker has one job at a time");
     if (this.#end !== undefined) return Promise.reject(this.#end);
     this.#lastId += 1;
@@ -124,9 +124,10 @@ export class WorkerThread {
     return this.#termination;
   }
 
-  #post(job: Job, work: WorkerBody): void {
+  #post(job: Job, work: WorkerJob): void {
     try {
-      this.#send({ type: "Job", id: job.id, body: work.body }, work.transfer);
+      const { body, transfer } = typeof work === "function" ? work() : work;
+      this.#send({ type: "Job", id: job.id, body }, transfer);
     } catch (error) {
       job.reject(new MillraceError("Internal", "a job that cannot be posted to a worker", { cause: error }));
     }

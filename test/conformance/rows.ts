@@ -32,7 +32,9 @@ export function describeConformance(title: string, start: () => Promise<Conforma
     for (const one of conformanceCases) {
       it(one.name, async () => {
         const [result] = await runConformance(target.backend, target.implementation, systemPorts, [one]);
-        const [reference] = await runConformance(local, { kind: "Builtin", name: "test.reference" }, systemPorts, [one]);
+        const [reference] = await runConformance(local, { kind: "Builtin", name: "test.reference" }, systemPorts, [
+          one,
+        ]);
         expect(result?.differences).to.deep.equal([]);
         expect(comparable(result)).to.deep.equal(comparable(reference));
       });

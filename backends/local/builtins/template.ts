@@ -1,0 +1,137 @@
+import type { Json } from "../../../engine/payload.ts";
+import type { Builtin } from "./builtin.ts";
+import { isObject, jsonOf } from "./content.ts";
+import { Refusal } from "./refusal.ts";
+
+/** A rendered template is a list of these. */
+type Node =
+  | { readonly kind: "Text"; readonly text: string }
+  | { readonly kind: "Value"; readonly path: readonly string[] }
+  | { readonly kind: "Section"; readonly path: readonly string[]; readonly inverted: boolean; readonly nodes: Node[] };
+
+/** Sections in sections multiply: how many nodes one rendering may visit. */
+const maxVisits = 200_000;
+
+const template: Builtin = {
+  name: "text.template",
+  summary:
+    "Renders a logic-less template with the JSON payload as its data: Mustache's {{name}}, {{a.b}}, {{.}}, {{#section}}…{{/section}}, {{^inverted}}…{{/inverted}} and {{! comment}}; nothing is escaped, there are no partials and no functions.",
+  options: {
+    template: { type: "string", description: "The template.", required: true },
+    contentType: { type: "string", description: "Of what is rendered.", default: "text/plain; charset=utf-8" },
+  },
+  prepare(options) {
+    const nodes = parsed(options.text("template"));
+    const contentType = options.text("contentType");
+    return (request) => {
+      const rendering = new Rendering();
+      rendering.render(nodes, [jsonOf(request.payload)]);
+      return { payload: rendering.text, contentType };
+    };
+  },
+  maxInlineBytes: 64 * 1024,
+  example: {
+    options: { template: "{{title}}:{{#words}} {{word}}={{count}}{{/words}}{{^words}} none{{/words}}" },
+    input: {
+      title: "Top",
+      words: [
+        { word: "mill", count: 3 },
+        { word: "race", count: 2 },
+      ],
+    },
+    output: "Top: mill=3 race=2",
+  },
+};
+
+function parsed(source: string): Node[] {
+  const root: Node[] = [];
+  const open: { readonly name: string; readonly nodes: Node[] }[] = [];
+  let nodes = root;
+  let from = 0;
+  for (const match of source.matchAll(/\{\{([#^/!]?)\s*([^{}]*?)\s*\}\}/g)) {
+    const [tag, sigil, name = ""] = match;
+    if (match.index > from) nodes.push({ kind: "Text", text: source.slice(from, match.index) });
+    from = match.index + tag.length;
+    if (sigil === "!") continue;
+    if (sigil === "/") {
+      if (open.pop()?.name !== name) throw new Refusal(`option template: ${tag} closes no open section of that name`);
+      nodes = open.at(-1)?.nodes ?? root;
+      continue;
+    }
+    const path = pathOf(name, tag);
+    if (sigil === "") {
+      nodes.push({ kind: "Value", path });
+      continue;
+    }
+    const section: Node = { kind: "Section", path, inverted: sigil === "^", nodes: [] };
+    nodes.push(section);
+    open.push({ name, nodes: section.nodes });
+    nodes = section.nodes;
+  }
+  const unclosed = open.at(-1);
+  if (unclosed !== undefined) throw new Refusal(`option template: the section ${unclosed.name} is not closed`);
+  nodes.push({ kind: "Text", text: source.slice(from) });
+  return root;
+}
+
+/** `.` is the value at hand: an empty path. */
+function pathOf(name: string, tag: string): string[] {
+  if (name === ".") return [];
+  if (!/^[^\s.#^/!&>=][^\s.]*(\.[^\s.]+)*$/.test(name)) {
+    throw new Refusal(
+      `option template: ${tag} has no name like title or book.title; there are no partials and no other tags`,
+    );
+  }
+  return name.split(".");
+}
+
+class Rendering {
+  readonly #out: string[] = [];
+  #visits = 0;
+
+  get text(): string {
+    return this.#out.join("");
+  }
+
+  render(nodes: readonly Node[], scopes: readonly Json[]): void {
+    for (const node of nodes) {
+      this.#visits += 1;
+      if (this.#visits > maxVisits)
+        throw new Refusal(`the template comes to more than ${maxVisits} parts with this payload`);
+      if (node.kind === "Text") this.#out.push(node.text);
+      else if (node.kind === "Value") this.#out.push(shown(lookup(node.path, scopes)));
+      else this.#section(node, scopes);
+    }
+  }
+
+  #section(node: Extract<Node, { kind: "Section" }>, scopes: readonly Json[]): void {
+    const value = lookup(node.path, scopes);
+    const isEmpty =
+      value === undefined || value === null || value === false || (Array.isArray(value) && value.length === 0);
+    if (isEmpty === !node.inverted) return;
+    if (node.inverted) {
+      this.render(node.nodes, scopes);
+      return;
+    }
+    for (const item of Array.isArray(value) ? (value as readonly Json[]) : [value as Json]) {
+      this.render(node.nodes, [...scopes, item]);
+    }
+  }
+}
+
+/** The first name is looked for from the innermost scope outwards; only keys of the data are found, never a prototype's. */
+function lookup(path: readonly string[], scopes: readonly Json[]): Json | undefined {
+  const [first, ...rest] = path;
+  if (first === undefined) return scopes.at(-1);
+  const scope = scopes.findLast((candidate) => isObject(candidate) && Object.hasOwn(candidate, first));
+  let value = isObject(scope) ? scope[first] : undefined;
+  for (const key of rest) value = isObject(value) && Object.hasOwn(value, key) ? value[key] : undefined;
+  return value;
+}
+
+function shown(value: Json | undefined): string {
+  if (value === undefined || value === null) return "";
+  return typeof value === "string" ? value : JSON.stringify(value);
+}
+
+export const templateBuiltins: readonly Builtin[] = [template];

@@ -1,0 +1,108 @@
+import { MillraceError } from "../../engine/errors.ts";
+import { BytesPayload, type Payload } from "../../engine/payload.ts";
+import type { CallContext, ProcessorRequest, ProcessorResponse } from "../../engine/processor.ts";
+import { postable, type WorkerBody } from "../worker-message.ts";
+import type { WorkerPool } from "../worker-pool.ts";
+import type { Answer, AuthorContext, AuthorRequest } from "./author.ts";
+
+/** An ES module as a worker loads it: the bytes that were verified, not whatever the file holds by then. */
+export interface ModuleSource {
+  /** The file's URL, with its digest as the query: another content is another module. */
+  readonly url: string;
+  /** Shared, so that posting it costs nothing. */
+  readonly source: SharedArrayBuffer;
+  readonly typescript: boolean;
+  readonly export: string;
+}
+
+/** What a worker is to run. */
+export type WorkerTask =
+  | { readonly kind: "Load"; readonly module: ModuleSource }
+  | { readonly kind: "Module"; readonly module: ModuleSource }
+  | { readonly kind: "Builtin"; readonly name: string };
+
+/** A call on its way to a worker; the signal goes by another way. */
+export interface WorkerCall {
+  readonly task: WorkerTask;
+  readonly request?: AuthorRequest;
+  readonly context?: Omit<AuthorContext, "signal">;
+}
+
+/** What a worker gives back. */
+export type WorkerAnswer =
+  | { readonly kind: "Loaded"; readonly exports: readonly string[]; readonly exportType: string }
+  | { readonly kind: "Answered"; readonly answer: Answer }
+  /** The module, or its loading, threw; or what it gave is no response. */
+  | { readonly kind: "Threw"; readonly message: string };
+
+/** The payload's bytes where they are in memory already. */
+export function bytesOf(payload: Payload): Uint8Array | undefined {
+  return payload instanceof BytesPayload ? payload.data : undefined;
+}
+
+export function authorRequest(request: ProcessorRequest, bytes: Uint8Array): AuthorRequest {
+  return {
+    payload: bytes,
+    contentType: request.payload.contentType,
+    metadata: request.metadata,
+    options: request.options,
+  };
+}
+
+/** For code in this thread; the signal is asked for only when it is used. */
+export function authorContext(context: CallContext): AuthorContext {
+  return {
+    ...plainContext(context, context.timeoutMs),
+    get signal() {
+      return context.signal;
+    },
+  };
+}
+
+function plainContext(context: CallContext, remainingMs: number): Omit<AuthorContext, "signal"> {
+  return {
+    execution: context.execution,
+    step: context.step,
+    attempt: context.attempt,
+    idempotencyKey: context.idempotencyKey,
+    remainingMs,
+    ...(context.traceparent === undefined ? {} : { traceparent: context.traceparent }),
+  };
+}
+
+/** The same bytes under the same type are the same payload: its digest need not be computed again. */
+export function responseOf(answer: Answer, request: ProcessorRequest): ProcessorResponse {
+  if (!answer.ok) return { ok: false, error: answer.error, metadata: {} };
+  const { payload } = request;
+  const isSame = answer.contentType === payload.contentType && answer.bytes === bytesOf(payload);
+  return {
+    ok: true,
+    metadata: answer.metadata,
+    payload: isSame ? payload : new BytesPayload(answer.bytes, answer.contentType),
+  };
+}
+
+/** One call as a job: the payload is copied when a worker takes it, not while it waits. */
+export async function runInWorker(
+  pool: WorkerPool,
+  key: string,
+  task: WorkerTask,
+  call: { readonly request: ProcessorRequest; readonly bytes: Uint8Array; readonly context: CallContext },
+): Promise<Answer> {
+  const { request, bytes, context } = call;
+  const job = (): WorkerBody => {
+    const { bytes: payload, transfer } = postable(bytes);
+    const body: WorkerCall = {
+      task,
+      request: authorRequest(request, payload),
+      context: plainContext(context, context.timeoutMs),
+    };
+    return { body, transfer };
+  };
+  const given = (await pool.run(job, context.signal, key)) as WorkerAnswer;
+  if (given.kind === "Answered") return given.answer;
+  throw new MillraceError(
+    "ProcessorCrashed",
+    given.kind === "Threw" ? given.message : "a worker answered another question",
+  );
+}

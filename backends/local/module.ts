@@ -1,0 +1,243 @@
+import { pathToFileURL } from "node:url";
+import type { Ports } from "../../engine/clock.ts";
+import { MillraceError } from "../../engine/errors.ts";
+import type { CallContext, ProcessorRequest, ProcessorResponse } from "../../engine/processor.ts";
+import type { LoadedModule, LoadedProcessor, LocalModule, ProcessorSpec } from "../backend.ts";
+import type { WorkerPool } from "../worker-pool.ts";
+import { type AuthorProcess, InvalidAnswer, interpret } from "./author.ts";
+import {
+  authorContext,
+  authorRequest,
+  bytesOf,
+  type ModuleSource,
+  responseOf,
+  runInWorker,
+  type WorkerAnswer,
+  type WorkerCall,
+} from "./exchange.ts";
+import { crashMessage } from "./module-errors.ts";
+import { type PluginFile, readPluginFile } from "./plugin-file.ts";
+
+/** What loading a module takes. */
+export interface ModuleOptions {
+  readonly pluginsDir: string;
+  readonly pool: WorkerPool;
+  readonly ports: Ports;
+  /** How long a module may take to load (its top-level code, its imports), in milliseconds. */
+  readonly loadTimeoutMs: number;
+  /** What the workers bind themselves to: different for each load. */
+  readonly key: string;
+}
+
+/** What a module was found to be, when it was loaded. */
+interface Inspection {
+  readonly exports: readonly string[];
+  readonly exportType: string;
+}
+
+/**
+ * Loads a module into a worker thread and keeps it there; others load it when they are needed.
+ * @throws NotFound, InvalidInput (see {@link readPluginFile}; it throws when loaded; the export is no function),
+ * DeadlineExceeded when it does not finish loading
+ */
+export async function loadThreadModule(
+  spec: ProcessorSpec,
+  module: LocalModule,
+  options: ModuleOptions,
+  signal: AbortSignal,
+): Promise<LoadedProcessor> {
+  const plugin = await readPluginFile(options.pluginsDir, module.file, module.digest);
+  const source = sourceOf(plugin, module.export);
+  try {
+    const inspection = await within(signal, module, options, (limited) => inspect(options, source, limited));
+    checkExport(module, inspection);
+    return new ThreadModule(spec, loadedModule(plugin, inspection), source, options);
+  } catch (error) {
+    options.pool.retire(options.key);
+    throw error instanceof MillraceError ? error : new MillraceError("InvalidInput", String(error), { cause: error });
+  }
+}
+
+/** Loads a module into this thread: its code can do what Millrace can, and one that spins stops everything. */
+export async function loadInlineModule(
+  spec: ProcessorSpec,
+  module: LocalModule,
+  options: ModuleOptions,
+  signal: AbortSignal,
+): Promise<LoadedProcessor> {
+  const plugin = await readPluginFile(options.pluginsDir, module.file, module.digest);
+  const { url } = sourceOf(plugin, module.export);
+  const namespace = await within(signal, module, options, () => importInline(url, module));
+  const after = await readPluginFile(options.pluginsDir, module.file, module.digest);
+  if (after.digest !== plugin.digest) {
+    throw new MillraceError("Unavailable", `local.module.file: ${module.file} was changed while it was loaded`);
+  }
+  const inspection = { exports: Object.keys(namespace), exportType: typeof namespace[module.export] };
+  checkExport(module, inspection);
+  return new InlineModule(spec, loadedModule(plugin, inspection), namespace[module.export] as AuthorProcess, url);
+}
+
+function sourceOf(plugin: PluginFile, exportName: string): ModuleSource {
+  const source = new SharedArrayBuffer(plugin.bytes.byteLength);
+  new Uint8Array(source).set(plugin.bytes);
+  const url = `${pathToFileURL(plugin.path).href}?sha256=${plugin.digest.slice("sha256:".length)}`;
+  return { url, source, typescript: /\.m?ts$/.test(plugin.path), export: exportName };
+}
+
+async function inspect(options: ModuleOptions, module: ModuleSource, signal: AbortSignal): Promise<Inspection> {
+  const body: WorkerCall = { task: { kind: "Load", module } };
+  const answer = (await options.pool.run({ body }, signal, options.key)) as WorkerAnswer;
+  if (answer.kind === "Loaded") return answer;
+  throw new Error(answer.kind === "Threw" ? answer.message : "a worker answered another question");
+}
+
+async function importInline(url: string, module: LocalModule): Promise<Record<string, unknown>> {
+  try {
+    return (await import(url)) as Record<string, unknown>;
+  } catch (thrown) {
+    throw new MillraceError(
+      "InvalidInput",
+      `local.module.file: ${module.file} cannot be loaded: it ${crashMessage(thrown, url)}`,
+      { cause: thrown },
+    );
+  }
+}
+
+/** Rejects when the time to load is over, whatever the module does. */
+async function within<R>(
+  signal: AbortSignal,
+  module: LocalModule,
+  options: ModuleOptions,
+  load: (signal: AbortSignal) => Promise<R>,
+): Promise<R> {
+  signal.throwIfAborted();
+  const limit = new AbortController();
+  const stop = () => limit.abort(signal.reason);
+  signal.addEventListener("abort", stop);
+  const timer = options.ports.scheduler.after(options.loadTimeoutMs, () =>
+    limit.abort(
+      new MillraceError(
+        "DeadlineExceeded",
+        `local.module.file: ${module.file} was not loaded after ${options.loadTimeoutMs} ms; does it await something at its top level?`,
+      ),
+    ),
+  );
+  const aborted = new Promise<never>((_resolve, reject) => {
+    limit.signal.addEventListener("abort", () => reject(limit.signal.reason));
+  });
+  try {
+    return await Promise.race([load(limit.signal), aborted]);
+  } catch (error) {
+    if (error instanceof MillraceError) throw error;
+    const message = error instanceof Error ? error.message : String(error);
+    throw new MillraceError("InvalidInput", `local.module.file: ${module.file} cannot be loaded: it ${message}`, {
+      cause: error,
+    });
+  } finally {
+    timer.cancel();
+    signal.removeEventListener("abort", stop);
+  }
+}
+
+function checkExport(module: LocalModule, { exports, exportType }: Inspection): void {
+  if (exportType === "function") return;
+  const exported = exports.length === 0 ? "nothing" : exports.join(", ");
+  if (exports.includes(module.export)) {
+    throw new MillraceError(
+      "InvalidInput",
+      `local.module.export: ${module.export} of ${module.file} is of type ${exportType}, not a function; it exports ${exported}`,
+    );
+  }
+  throw new MillraceError(
+    "NotFound",
+    `local.module.export: ${module.file} does not export ${module.export}; it exports ${exported}`,
+  );
+}
+
+function loadedModule(plugin: PluginFile, inspection: Inspection): LoadedModule {
+  return {
+    digest: plugin.digest,
+    bytes: plugin.bytes.byteLength,
+    source: plugin.file,
+    exports: [...inspection.exports],
+  };
+}
+
+class ThreadModule implements LoadedProcessor {
+  readonly name: string;
+  readonly intent: LoadedProcessor["intent"];
+  readonly module: LoadedModule;
+  readonly digests: readonly string[];
+  readonly #source: ModuleSource;
+  readonly #pool: WorkerPool;
+  readonly #key: string;
+  readonly #inFlight = new Set<Promise<unknown>>();
+
+  constructor(spec: ProcessorSpec, module: LoadedModule, source: ModuleSource, options: ModuleOptions) {
+    this.name = spec.name;
+    this.intent = spec.intent;
+    this.module = module;
+    this.digests = [module.digest];
+    this.#source = source;
+    this.#pool = options.pool;
+    this.#key = options.key;
+  }
+
+  async process(request: ProcessorRequest, context: CallContext): Promise<ProcessorResponse> {
+    const bytes = bytesOf(request.payload) ?? (await request.payload.bytes(context.signal));
+    const task = { kind: "Module", module: this.#source } as const;
+    const running = runInWorker(this.#pool, this.#key, task, { request, bytes, context });
+    this.#inFlight.add(running);
+    try {
+      return responseOf(await running, request);
+    } catch (error) {
+      throw named(error, this.module.source);
+    } finally {
+      this.#inFlight.delete(running);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.allSettled(this.#inFlight);
+    this.#pool.retire(this.#key);
+  }
+}
+
+class InlineModule implements LoadedProcessor {
+  readonly name: string;
+  readonly intent: LoadedProcessor["intent"];
+  readonly module: LoadedModule;
+  readonly digests: readonly string[];
+  readonly #process: AuthorProcess;
+  readonly #url: string;
+
+  constructor(spec: ProcessorSpec, module: LoadedModule, process: AuthorProcess, url: string) {
+    this.name = spec.name;
+    this.intent = spec.intent;
+    this.module = module;
+    this.digests = [module.digest];
+    this.#process = process;
+    this.#url = url;
+  }
+
+  async process(request: ProcessorRequest, context: CallContext): Promise<ProcessorResponse> {
+    const bytes = bytesOf(request.payload) ?? (await request.payload.bytes(context.signal));
+    try {
+      const response = await this.#process(authorRequest(request, bytes), authorContext(context));
+      return responseOf(interpret(response), request);
+    } catch (thrown) {
+      const message = thrown instanceof InvalidAnswer ? thrown.message : crashMessage(thrown, this.#url);
+      throw named(new MillraceError("ProcessorCrashed", message, { cause: thrown }), this.module.source);
+    }
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+/** A crash says which module it was. */
+function named(error: unknown, file: string): unknown {
+  if (!(error instanceof MillraceError) || error.code !== "ProcessorCrashed") return error;
+  return new MillraceError("ProcessorCrashed", `${file}: ${error.message}`, { cause: error });
+}
