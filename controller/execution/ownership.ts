@@ -1,10 +1,6 @@
-import { type Ports, sleep } from "../../engine/clock.ts";
-import { ApiError, type Client, type KubernetesObject, type ObjectRef } from "../api/client.ts";
-import { executions } from "../api/kinds.ts";
 import type { Execution, ExecutionOwner, ExecutionStatus } from "../api/types.ts";
-import { isConflict, isNotFound, isTransient } from "../runtime/api-errors.ts";
-import { type BackoffPolicy, backoffMs } from "../runtime/backoff.ts";
-import { isFinished, isSameOwner, uidOf } from "./objects.ts";
+import type { StatusWriter } from "../runtime/status-writer.ts";
+import { slim } from "./slim.ts";
 
 /** Take-overs without a newly recorded step that an Execution may see; then it is taken to be what brings its owners down. */
 export const maxTakeovers = 5;
@@ -17,117 +13,42 @@ export function nextOwner(recorded: ExecutionOwner | undefined, replica: string)
   return { replica, epoch: recorded.epoch + 1, takeovers };
 }
 
+/** A status that names its owner. */
+export type OwnedStatus = ExecutionStatus & { readonly owner: ExecutionOwner };
+
 /** What became of a write: `Lost` when the Execution is no longer ours to write to. */
 export type Written =
   | { readonly kind: "Written"; readonly execution: Execution }
-  | { readonly kind: "Lost"; readonly why: "Deleted" | "Finished" | "OwnerChanged" };
-
-const retryPolicy: BackoffPolicy = { initialMs: 50, factor: 2, maxMs: 10_000, jitter: 0.5 };
-
-export interface OwnedStatusOptions {
-  readonly client: Client;
-  readonly ports: Ports;
-  /** As it was last read: the first write is conditional on this very version. */
-  readonly execution: Execution;
-  /** Whom this writer names; its writes count as own ones, also those whose answer was never seen. */
-  readonly owner: ExecutionOwner;
-}
+  | { readonly kind: "Lost"; readonly why: "Deleted" | "OwnerChanged" };
 
 /**
- * The only way to an Execution's status. Each write is a PUT on the version last seen; a conflict reads again and goes on
- * if the recorded owner is still the one it was, so that an edit of a label ends no run, and another owner's run does.
+ * One run's way to its Execution's status. The first write is on condition that whoever was recorded when the run began
+ * is recorded still (nobody, for a run that was not recorded before), each later one on condition that we are.
  * Not for concurrent use: a write at a time.
  */
-export class OwnedStatus {
-  readonly #client: Client;
-  readonly #ports: Ports;
-  readonly #owner: ExecutionOwner;
-  readonly #ref: ObjectRef;
-  readonly #uid: string;
-  /** Who must be recorded for a write to count: the owner before us until our first write is in. */
+export class OwnedStatusWriter {
+  readonly #writer: StatusWriter;
+  /** Without its input and rows: what travels with a write besides the status. */
+  #execution: Execution;
   #expected: ExecutionOwner | undefined;
-  #resourceVersion: string | undefined;
 
-  constructor({ client, ports, execution, owner }: OwnedStatusOptions) {
-    const { name, namespace, resourceVersion } = execution.metadata;
-    this.#client = client;
-    this.#ports = ports;
-    this.#owner = owner;
-    this.#ref = { name, ...(namespace === undefined ? {} : { namespace }) };
-    this.#uid = uidOf(execution);
+  constructor(writer: StatusWriter, execution: Execution) {
+    this.#writer = writer;
+    this.#execution = slim(execution);
     this.#expected = execution.status?.owner;
-    this.#resourceVersion = resourceVersion;
   }
 
   /**
-   * Writes the status, again and again while the API server cannot be reached or is busy. Rejects with ApiError when it
-   * refuses what is written, and with the signal's reason.
+   * Writes again and again while the API server cannot be reached or is busy. Rejects with ApiError when it refuses
+   * what is written, and with the signal's reason.
    */
-  async write(status: ExecutionStatus, signal: AbortSignal): Promise<Written> {
-    for (let retry = 0; ; retry++) {
-      try {
-        const execution = (await this.#put(status, signal)) as Execution;
-        this.#resourceVersion = execution.metadata.resourceVersion;
-        this.#expected = this.#owner;
-        return { kind: "Written", execution };
-      } catch (error) {
-        const lost = await this.#recover(error, retry, signal);
-        if (lost !== undefined) return lost;
-      }
-    }
-  }
-
-  #put(status: ExecutionStatus, signal: AbortSignal): Promise<KubernetesObject> {
-    const { name, namespace } = this.#ref;
-    // The server takes everything but the status from its own copy: the spec need not travel.
-    const metadata = {
-      name,
-      ...(namespace === undefined ? {} : { namespace }),
-      uid: this.#uid,
-      ...(this.#resourceVersion === undefined ? {} : { resourceVersion: this.#resourceVersion }),
-    };
-    const object = { apiVersion: "millrace.dev/v1alpha1", kind: "Execution", metadata, status };
-    return this.#client.update(executions, object, "status", signal);
-  }
-
-  /** Gives why there is no point in another attempt, or undefined when there is; throws what no attempt mends. */
-  async #recover(error: unknown, retry: number, signal: AbortSignal): Promise<Written | undefined> {
-    signal.throwIfAborted();
-    if (isNotFound(error)) return { kind: "Lost", why: "Deleted" };
-    if (isConflict(error)) return await this.#reread(signal);
-    if (!isTransient(error)) throw error;
-    await this.#pause(error, retry, signal);
-    return undefined;
-  }
-
-  async #reread(signal: AbortSignal): Promise<Written | undefined> {
-    for (let retry = 0; ; retry++) {
-      try {
-        const fresh = (await this.#client.get(executions, this.#ref, signal)) as Execution;
-        return this.#judge(fresh);
-      } catch (error) {
-        signal.throwIfAborted();
-        if (isNotFound(error)) return { kind: "Lost", why: "Deleted" };
-        if (!isTransient(error)) throw error;
-        await this.#pause(error, retry, signal);
-      }
-    }
-  }
-
-  #judge(fresh: Execution): Written | undefined {
-    if (uidOf(fresh) !== this.#uid) return { kind: "Lost", why: "Deleted" };
-    const recorded = fresh.status?.owner;
-    // An own write may have arrived although its answer did not.
-    const ours = isSameOwner(recorded, this.#owner);
-    if (!ours && !isSameOwner(recorded, this.#expected)) return { kind: "Lost", why: "OwnerChanged" };
-    if (isFinished(fresh.status))
-      return ours ? { kind: "Written", execution: fresh } : { kind: "Lost", why: "Finished" };
-    this.#resourceVersion = fresh.metadata.resourceVersion;
-    return undefined;
-  }
-
-  async #pause(error: unknown, retry: number, signal: AbortSignal): Promise<void> {
-    const retryAfterMs = error instanceof ApiError ? (error.status.retryAfterMs ?? 0) : 0;
-    await sleep(backoffMs(retryPolicy, retry, this.#ports.random, retryAfterMs), this.#ports.scheduler, signal);
+  async write(status: OwnedStatus, signal: AbortSignal): Promise<Written> {
+    const outcome = await this.#writer.put(this.#execution, { ...status }, this.#expected, signal);
+    if (outcome.kind === "Gone") return { kind: "Lost", why: "Deleted" };
+    if (outcome.kind === "Lost") return { kind: "Lost", why: "OwnerChanged" };
+    const execution = outcome.object as Execution;
+    this.#execution = slim(execution);
+    this.#expected = status.owner;
+    return { kind: "Written", execution };
   }
 }

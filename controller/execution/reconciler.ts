@@ -5,6 +5,7 @@ import type { Execution, ExecutionStatus } from "../api/types.ts";
 import type { CompiledPipeline } from "../catalog.ts";
 import { isNotFound } from "../runtime/api-errors.ts";
 import type { ObjectKey } from "../runtime/object-key.ts";
+import { StatusWriter } from "../runtime/status-writer.ts";
 import type { ReconcileResult } from "../runtime/worker.ts";
 import { Places } from "./admission.ts";
 import type { ExecutionController, ExecutionDependencies } from "./controller.ts";
@@ -12,7 +13,7 @@ import { type Decision, decide, type Facts } from "./decide.ts";
 import { Gatherer } from "./gather.ts";
 import { readInput } from "./input.ts";
 import { isFinished, isSameOwner, uidOf } from "./objects.ts";
-import { nextOwner, OwnedStatus } from "./ownership.ts";
+import { nextOwner } from "./ownership.ts";
 import { firstReportMs } from "./progress.ts";
 import { LiveRun, type RunEnd } from "./runner.ts";
 import { type CachedExecution, slim } from "./slim.ts";
@@ -37,6 +38,7 @@ class ExecutionReconciler implements ExecutionController {
   readonly slim: (object: KubernetesObject) => KubernetesObject = slim;
   readonly #deps: ExecutionDependencies;
   readonly #gatherer: Gatherer;
+  readonly #writer: StatusWriter;
   readonly #places: Places;
   readonly #live = new Map<ObjectKey, LiveRun>();
   readonly #waiters = new Waiters();
@@ -47,9 +49,11 @@ class ExecutionReconciler implements ExecutionController {
   #stopped: Promise<void> | undefined;
 
   constructor(deps: ExecutionDependencies) {
-    const { catalog, enqueue, ports } = deps;
+    const { catalog, client, enqueue, logger, ports } = deps;
     this.#deps = deps;
     this.#gatherer = new Gatherer(deps);
+    const onWritten = (object: KubernetesObject) => deps.observe(slim(object));
+    this.#writer = new StatusWriter({ client, resource: executions, ports, logger, onWritten });
     this.#places = new Places(deps.maxRunning ?? defaultMaxRunning, enqueue);
     this.#later = new DelayQueue(ports, enqueue);
     const wake = (kind: string) => (namespace: string, name: string) => {
@@ -187,7 +191,7 @@ class ExecutionReconciler implements ExecutionController {
       ...(status?.pipelineRevision === undefined ? {} : { pipelineRevision: status.pipelineRevision }),
     };
     const concluded = await this.#put(execution, renderStatus(facts, ports.clock.now()), signal);
-    if (!concluded || verdict.phase === "Pending") return;
+    if (concluded === undefined || verdict.phase === "Pending") return;
     const type = verdict.phase === "Failed" ? "Warning" : "Normal";
     const reason = "reason" in verdict ? verdict.reason : verdict.phase;
     this.#deps.events.record(execution, { type, reason, message: verdict.message });
@@ -233,7 +237,7 @@ class ExecutionReconciler implements ExecutionController {
     const claimed = isRecorded ? await this.#claim(execution, owner, signal) : execution;
     if (claimed === undefined || this.#stopped !== undefined) return undefined;
     const pinned = revision === undefined ? {} : { pipelineRevision: revision };
-    return new LiveRun({ execution: claimed, pipeline, owner, ...input, ...pinned }, this.#deps);
+    return new LiveRun({ execution: claimed, pipeline, owner, ...input, ...pinned }, this.#deps, this.#writer);
   }
 
   /** What is refused is recorded as the outcome, and gives undefined. */
@@ -263,14 +267,12 @@ class ExecutionReconciler implements ExecutionController {
     owner: NonNullable<ExecutionStatus["owner"]>,
     signal: AbortSignal,
   ): Promise<Execution | undefined> {
-    const { client, ports, events } = this.#deps;
-    const writer = new OwnedStatus({ client, ports, execution, owner });
-    const written = await writer.write({ ...execution.status, owner }, signal);
-    if (written.kind === "Lost") return undefined;
-    this.#deps.observe(slim(written.execution));
-    const message = `Resumed from ${execution.status?.progress ?? "its"} recorded steps; replica ${execution.status?.owner?.replica ?? ""} is gone`;
-    events.record(execution, { type: "Normal", reason: "Resumed", message });
-    return written.execution;
+    const claimed = await this.#put(execution, { ...execution.status, owner }, signal);
+    if (claimed === undefined) return undefined;
+    const { progress = "its", owner: before } = execution.status ?? {};
+    const message = `Resumed from ${progress} recorded steps; replica ${before?.replica ?? ""} is gone`;
+    this.#deps.events.record(execution, { type: "Normal", reason: "Resumed", message });
+    return claimed;
   }
 
   #ended(key: ObjectKey, end: RunEnd): void {
@@ -327,8 +329,8 @@ class ExecutionReconciler implements ExecutionController {
     }
   }
 
-  /** A status outside of a run, on the version that was read. False: it is gone. Throws ApiError, a conflict too: decide anew. */
-  async #put(execution: Execution, status: ExecutionStatus, signal: AbortSignal): Promise<boolean> {
+  /** A status outside of a run, on the version that was read. Undefined: it is gone. Throws ApiError, a conflict too: decide anew. */
+  async #put(execution: Execution, status: ExecutionStatus, signal: AbortSignal): Promise<Execution | undefined> {
     const { name, namespace, uid, resourceVersion } = execution.metadata;
     const metadata = {
       name,
@@ -338,10 +340,11 @@ class ExecutionReconciler implements ExecutionController {
     };
     const object = { apiVersion: execution.apiVersion, kind: execution.kind, metadata, status };
     try {
-      this.#deps.observe(slim(await this.#deps.client.update(executions, object, "status", signal)));
-      return true;
+      const written = (await this.#deps.client.update(executions, object, "status", signal)) as Execution;
+      this.#deps.observe(slim(written));
+      return written;
     } catch (error) {
-      if (isNotFound(error)) return false;
+      if (isNotFound(error)) return undefined;
       throw error;
     }
   }

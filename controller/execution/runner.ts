@@ -5,14 +5,14 @@ import { type Attempt, type Outcome, run } from "../../engine/run.ts";
 import type { Execution, ExecutionOwner, ExecutionStatus, PayloadRow, StepRow } from "../api/types.ts";
 import type { CompiledPipeline } from "../catalog.ts";
 import { timestamp } from "../runtime/conditions.ts";
+import type { StatusWriter } from "../runtime/status-writer.ts";
 import type { ExecutionDependencies } from "./controller.ts";
 import type { RunInput } from "./input.ts";
 import { uidOf } from "./objects.ts";
-import { OwnedStatus, type Written } from "./ownership.ts";
+import { type OwnedStatus, OwnedStatusWriter, type Written } from "./ownership.ts";
 import { RunPayloads } from "./payloads.ts";
 import { ProgressPacer } from "./progress.ts";
 import { Recorder, resumed } from "./recorder.ts";
-import { slim } from "./slim.ts";
 import { bareRows, failure, fitted, renderStatus, tooLarge, type Verdict } from "./status.ts";
 
 /** A run that is about to begin, or to go on. */
@@ -42,7 +42,7 @@ export class LiveRun {
   readonly #job: Job;
   readonly #deps: ExecutionDependencies;
   readonly #payloads: RunPayloads;
-  readonly #status: OwnedStatus;
+  readonly #status: OwnedStatusWriter;
   readonly #startTime: string;
   /** Ends the engine's run: cancellation, leaving, abandoning. */
   readonly #abort = new AbortController();
@@ -60,13 +60,13 @@ export class LiveRun {
   /** As our last write left them. */
   #conditions: ExecutionStatus["conditions"];
 
-  constructor(job: Job, deps: ExecutionDependencies) {
-    const { execution, owner } = job;
+  constructor(job: Job, deps: ExecutionDependencies, writer: StatusWriter) {
+    const { execution } = job;
     this.uid = uidOf(execution);
     this.#job = job;
     this.#deps = deps;
     this.#payloads = new RunPayloads(deps.payloads, deps.namespaces, execution.metadata.namespace ?? "");
-    this.#status = new OwnedStatus({ client: deps.client, ports: deps.ports, execution, owner });
+    this.#status = new OwnedStatusWriter(writer, execution);
     this.#startTime = execution.status?.startTime ?? timestamp(deps.ports.clock.now());
     this.#generation = execution.metadata.generation ?? 1;
     this.done = this.#live();
@@ -225,7 +225,7 @@ export class LiveRun {
   }
 
   /** A status that the API server refuses is a defect of ours; the run must not look as if it still went on. */
-  async #writeOutcome(status: ExecutionStatus): Promise<Written> {
+  async #writeOutcome(status: OwnedStatus): Promise<Written> {
     try {
       return await this.#status.write(status, this.#stop.signal);
     } catch (error) {
@@ -242,24 +242,21 @@ export class LiveRun {
     if ("status" in status) this.#took(await this.#status.write(status.status, this.#stop.signal));
   }
 
-  #render(verdict: Verdict, output?: PayloadRow): ExecutionStatus {
+  #render(verdict: Verdict, output?: PayloadRow): OwnedStatus {
     const { execution, pipelineRevision } = this.#job;
-    return renderStatus(
-      {
-        verdict,
-        generation: this.#generation,
-        conditions: this.#conditions ?? execution.status?.conditions ?? [],
-        rows: this.#frozen ?? this.#recorder?.rows ?? [],
-        owner: this.#owner(),
-        startTime: this.#startTime,
-        ...(pipelineRevision === undefined ? {} : { pipelineRevision }),
-        ...(output === undefined ? {} : { output }),
-      },
-      this.#deps.ports.clock.now(),
-    );
+    const facts = {
+      verdict,
+      generation: this.#generation,
+      conditions: this.#conditions ?? execution.status?.conditions ?? [],
+      rows: this.#frozen ?? this.#recorder?.rows ?? [],
+      startTime: this.#startTime,
+      ...(pipelineRevision === undefined ? {} : { pipelineRevision }),
+      ...(output === undefined ? {} : { output }),
+    };
+    return { ...renderStatus(facts, this.#deps.ports.clock.now()), owner: this.#owner() };
   }
 
-  #bare(verdict: Verdict): ExecutionStatus {
+  #bare(verdict: Verdict): OwnedStatus {
     const status = this.#render(verdict);
     return status.steps === undefined ? status : { ...status, steps: bareRows(status.steps) };
   }
@@ -279,7 +276,6 @@ export class LiveRun {
       return;
     }
     this.#conditions = written.execution.status?.conditions;
-    this.#deps.observe(slim(written.execution));
     this.observe(written.execution);
   }
 

@@ -174,10 +174,10 @@ export function failure(error: RunError, rows: readonly StepRow[]): Verdict {
   };
 }
 
-export type Fitted = { readonly status: ExecutionStatus } | { readonly tooLargeBytes: number };
+export type Fitted<S> = { readonly status: S } | { readonly tooLargeBytes: number };
 
 /** The status within its limits: a large one says less in its rows' messages; one that is still too large is refused. */
-export function fitted(status: ExecutionStatus): Fitted {
+export function fitted<S extends ExecutionStatus>(status: S): Fitted<S> {
   if (jsonBytes(status) <= comfortableStatusBytes || status.steps === undefined) return { status };
   const steps = status.steps.map((row) =>
     row.error === undefined
