@@ -1,4 +1,5 @@
 import { Client, credentials } from "@grpc/grpc-js";
+import { MillraceError } from "../../engine/errors.ts";
 import { maxMetadataBytes } from "../../engine/metadata.ts";
 
 export interface ChannelOptions {
@@ -24,13 +25,15 @@ const envelopeBytes = maxMetadataBytes + 64 * 1024;
 export class Channels implements Disposable {
   readonly #options: ChannelOptions;
   readonly #channels: Channel[] = [];
+  #closed = false;
 
   constructor(options: ChannelOptions) {
     this.#options = options;
   }
 
-  /** The channel for the next call; to be given back. */
+  /** The channel for the next call; to be given back. Throws Unavailable once all are closed. */
   take(): Channel {
+    if (this.#closed) throw new MillraceError("Unavailable", `the connections to ${this.#options.target} are closed`);
     let best: Channel | undefined;
     for (const channel of this.#channels) {
       if (best === undefined || channel.calls < best.calls) best = channel;
@@ -48,6 +51,7 @@ export class Channels implements Disposable {
 
   /** Closes all connections; idempotent. Calls still on them end with CANCELLED. */
   [Symbol.dispose](): void {
+    this.#closed = true;
     for (const { client } of this.#channels.splice(0)) client.close();
   }
 

@@ -7,7 +7,7 @@ import type { GrpcEndpoint, LoadedProcessor, ProcessorSpec } from "../backend.ts
 import { type Channel, Channels } from "./channels.ts";
 import { checkedGrpcTarget } from "./endpoints.ts";
 import { faultError, grpcError } from "./errors.ts";
-import { headerNames } from "./headers.ts";
+import { headerNames, isTraceparent } from "./headers.ts";
 import type { RpcHost } from "./host.ts";
 import type {
   DescribeResponseMessage,
@@ -94,7 +94,8 @@ export class GrpcProcessor implements LoadedProcessor {
       deadlineMs: this.#clock.now() + probeTimeoutMs,
       signal,
     };
-    const description = await this.#slots.use(() => this.#describe(call), signal);
+    // Not in a slot: a processor that has all it may take is reachable.
+    const description = await this.#describe(call);
     const intent = { INTENT_TRANSFORM: "Transform", INTENT_ANALYZE: "Analyze" }[String(description?.intent)];
     if (intent === undefined || intent === this.intent) return;
     throw new MillraceError(
@@ -184,7 +185,7 @@ function requestMessage(payload: Uint8Array, request: ProcessorRequest, context:
 
 function callMetadata(context: CallContext): CallMetadata {
   const metadata = new CallMetadata();
-  if (context.traceparent !== undefined) metadata.set(headerNames.traceparent, context.traceparent);
+  if (isTraceparent(context.traceparent)) metadata.set(headerNames.traceparent, context.traceparent);
   return metadata;
 }
 

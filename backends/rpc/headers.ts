@@ -30,8 +30,6 @@ export function requestHeaders(request: ProcessorRequest, context: CallContext, 
   const headers = [
     "content-type",
     checkedContentType(request.payload.contentType),
-    "accept-encoding",
-    "identity",
     headerNames.execution,
     `${plain(execution.namespace)}/${plain(execution.name)}`,
     headerNames.executionUid,
@@ -49,9 +47,13 @@ export function requestHeaders(request: ProcessorRequest, context: CallContext, 
   if (options !== "{}") headers.push(headerNames.options, percentEncoded(options));
   const metadata = encodeMetadata(request.metadata);
   if (metadata !== "") headers.push(headerNames.metadata, metadata);
-  const trace = context.traceparent;
-  if (trace !== undefined && traceparentForm.test(trace)) headers.push(headerNames.traceparent, trace);
+  if (isTraceparent(context.traceparent)) headers.push(headerNames.traceparent, context.traceparent);
   return headers;
+}
+
+/** Whether it may go into a header: another form than W3C's is left out rather than passed on. */
+export function isTraceparent(value: string | undefined): value is string {
+  return value !== undefined && traceparentForm.test(value);
 }
 
 /** `key=value,key=value` with percent-encoded UTF-8 values, as in W3C Baggage: header names would lose the keys' case. */

@@ -82,6 +82,19 @@ describe("a gRPC processor", () => {
     });
   });
 
+  it("leaves a traceparent out that is none", async () => {
+    let seen: unknown;
+    await using server = await startGrpcServer({
+      process: (call) => {
+        seen = call.metadata.get("traceparent");
+        return echoed(call);
+      },
+    });
+    const processor = await load(server);
+    await processor.process(requestOf("x"), contextOf({ traceparent: "\r\nx: y" }));
+    expect(seen).to.deep.equal([]);
+  });
+
   it("leaves retryAfterMs out where a declared failure does not say", async () => {
     const error = { code: "Bad", message: "m", retryable: false };
     await using server = await startGrpcServer({ process: () => ({ error, metadata: {} }) });
@@ -302,6 +315,28 @@ describe("a gRPC processor", () => {
     it("is satisfied by a server without Describe", async () => {
       await using server = await startGrpcServer({ process: echoed });
       await (await load(server)).probe?.(never);
+    });
+
+    it("is satisfied while as many calls run and wait as may", async () => {
+      const release = Promise.withResolvers<void>();
+      await using server = await startGrpcServer({
+        process: async (call) => {
+          await release.promise;
+          return echoed(call);
+        },
+      });
+      const processor = await load(server, { maxConcurrency: 1 });
+      const calls = [processor.process(requestOf("x"), contextOf()), processor.process(requestOf("x"), contextOf())];
+      await processor.probe?.(never);
+      release.resolve();
+      await Promise.all(calls);
+    });
+
+    it("is Unavailable once it is disposed, and connects no more", async () => {
+      await using server = await startGrpcServer({ process: echoed });
+      const processor = await load(server);
+      await processor[Symbol.asyncDispose]();
+      expect((await millraceError(processor.probe?.(never) ?? Promise.resolve())).code).to.equal("Unavailable");
     });
 
     it("is satisfied by the same intent, and by none", async () => {

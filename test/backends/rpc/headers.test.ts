@@ -60,7 +60,6 @@ describe("a request's headers", () => {
     const headers = requestHeaders(requestOf("x"), contextOf(), 1);
     expect(headers.filter((_, index) => index % 2 === 0)).to.have.members([
       "content-type",
-      "accept-encoding",
       "millrace-execution",
       "millrace-execution-uid",
       "millrace-step",
