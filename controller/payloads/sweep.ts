@@ -23,7 +23,7 @@ export function isGarbage(payload: StoredPayload, marked: ReadonlySet<string>, o
 
 /** Deletes what no Execution names. `marks` are by namespace UID; a namespace that is not in it has no Executions. */
 export async function sweep(
-  store: PayloadStore,
+  store: Pick<PayloadStore, "namespaces" | "list" | "delete">,
   marks: Marks,
   options: SweepOptions,
   signal: AbortSignal,
