@@ -77,13 +77,17 @@ export class ControlPlane implements AsyncDisposable {
   /** Stops one part, keeping its data: by SIGTERM unless said otherwise. */
   async stopPart(name: PartName, signal: "SIGTERM" | "SIGKILL" = "SIGTERM"): Promise<void> {
     await this.#parts.get(name)?.stop(signal);
+    this.#parts.delete(name);
   }
 
   /** Starts a part again; resolves once the API server is ready, except for etcd alone. */
   async startPart(name: PartName): Promise<void> {
     if (this.#parts.get(name)?.running === true) return;
     this.#launch(name);
-    if (name === "kube-apiserver" || this.#parts.get("kube-apiserver")?.running === true) await this.#ready();
+    if (!this.#parts.has("kube-apiserver")) return;
+    await this.#ready();
+    // It gives up when the API server goes away while it is itself starting.
+    if (this.#parts.get("kube-controller-manager")?.running === false) this.#launch("kube-controller-manager");
   }
 
   /** Writes a kubeconfig of another user, known by client certificate, and gives its path. */
@@ -133,7 +137,8 @@ export class ControlPlane implements AsyncDisposable {
     const isReady = () => get(`${this.server}/readyz`, this.#authority.certificate, this.#admin);
     while (!(await isReady())) {
       for (const [name, part] of this.#parts) {
-        if (!part.running) throw new Error(`${name} died: ${await part.lastLines()}`);
+        if (name !== "kube-controller-manager" && !part.running)
+          throw new Error(`${name} died: ${await part.lastLines()}`);
       }
       if (performance.now() > deadline) throw new Error(`the API server was not ready after ${startTimeoutMs} ms`);
       await delay(pollIntervalMs);
