@@ -1,11 +1,12 @@
 import { LRUCache } from "lru-cache";
 import type { Ports } from "../../engine/clock.ts";
 import type { JsonObject } from "../../engine/payload.ts";
-import type { Client, KubernetesObject, Resource } from "../api/client.ts";
+import type { Client, KubernetesObject } from "../api/client.ts";
+import { events } from "../api/kinds.ts";
 import { isNotFound } from "./api-errors.ts";
-import { timestamp } from "./conditions.ts";
 import type { Logger } from "./logger.ts";
 import { type Metrics, noMetrics } from "./metrics.ts";
+import { microTime } from "./micro-time.ts";
 
 /** Something that happened to an object, as `kubectl describe` shows it. */
 export interface EventNote {
@@ -30,9 +31,8 @@ export interface EventRecorderOptions {
   readonly instance: string;
 }
 
-export const eventResource: Resource = { group: "", version: "v1", plural: "events", kind: "Event", namespaced: true };
-
-const component = "millrace";
+/** Shown as where an event is from. */
+const component = "millrace.dev/millrace";
 const maxMessageChars = 1024;
 const maxNameChars = 253;
 
@@ -52,7 +52,7 @@ interface Series {
   readonly object: KubernetesObject;
   readonly type: EventNote["type"];
   readonly reason: string;
-  message: string;
+  readonly message: string;
   readonly firstMs: number;
   lastMs: number;
   count: number;
@@ -68,7 +68,7 @@ interface Allowance {
   readonly similar: Map<string, { sinceMs: number; messages: Set<string> }>;
 }
 
-/** Writes core/v1 Events one after another, so that they never compete with status writes for more than one connection. */
+/** Writes events.k8s.io/v1 Events one after another, so that they never compete with status writes for more than one connection. */
 export function createEventRecorder(options: EventRecorderOptions): EventRecorder {
   return new ApiEventRecorder(options);
 }
@@ -119,10 +119,7 @@ class ApiEventRecorder implements EventRecorder {
     const identity = [object.metadata.uid, note.type, note.reason, combined ? "" : message];
     const key = JSON.stringify(identity);
     const known = this.#series.get(key);
-    if (known !== undefined && nowMs - known.lastMs < seriesMs) {
-      known.message = message;
-      return known;
-    }
+    if (known !== undefined && nowMs - known.lastMs < seriesMs) return known;
     const { type, reason } = note;
     const times = { firstMs: nowMs, lastMs: nowMs };
     const series: Series = { object, type, reason, message, ...times, count: 0, name: undefined, queued: false };
@@ -185,17 +182,16 @@ class ApiEventRecorder implements EventRecorder {
     const { client, instance } = this.#options;
     const namespace = namespaceOf(series.object);
     const event = eventBody(series, this.#newName(series.object), instance);
-    const written = await client.create(eventResource, event, { namespace }, this.#abort.signal);
+    const written = await client.create(events, event, { namespace }, this.#abort.signal);
     series.name = written.metadata.name;
   }
 
   /** False when the event has expired on the server and must be created anew. */
   async #count(series: Series, name: string): Promise<boolean> {
-    const { count, message, lastMs } = series;
-    const body = { count, message, lastTimestamp: timestamp(lastMs) };
+    const body = { series: { count: series.count, lastObservedTime: microTime(series.lastMs) } };
     const ref = { namespace: namespaceOf(series.object), name };
     try {
-      await this.#options.client.patch(eventResource, ref, { type: "Merge", body }, undefined, this.#abort.signal);
+      await this.#options.client.patch(events, ref, { type: "Merge", body }, undefined, this.#abort.signal);
       return true;
     } catch (error) {
       if (!isNotFound(error)) throw error;
@@ -215,12 +211,11 @@ class ApiEventRecorder implements EventRecorder {
 function eventBody(series: Series, name: string, instance: string): JsonObject {
   const { object, type, reason, message, count } = series;
   const { apiVersion, kind, metadata } = object;
-  const namespace = namespaceOf(object);
   return {
-    apiVersion: "v1",
-    kind: "Event",
-    metadata: { name, namespace },
-    involvedObject: {
+    apiVersion: `${events.group}/${events.version}`,
+    kind: events.kind,
+    metadata: { name, namespace: namespaceOf(object) },
+    regarding: {
       apiVersion,
       kind,
       name: metadata.name,
@@ -230,12 +225,12 @@ function eventBody(series: Series, name: string, instance: string): JsonObject {
     },
     type,
     reason,
-    message,
-    count,
-    firstTimestamp: timestamp(series.firstMs),
-    lastTimestamp: timestamp(series.lastMs),
-    source: { component },
-    reportingComponent: component,
+    // Required by the API; what was done is what the reason says.
+    action: reason,
+    note: message,
+    eventTime: microTime(series.firstMs),
+    ...(count > 1 ? { series: { count, lastObservedTime: microTime(series.lastMs) } } : {}),
+    reportingController: component,
     reportingInstance: instance,
   };
 }

@@ -1,18 +1,12 @@
 import { type Ports, sleep } from "../../engine/clock.ts";
 import type { Json, JsonObject } from "../../engine/payload.ts";
-import type { Client, KubernetesObject, ObjectRef, Resource } from "../api/client.ts";
+import type { Client, KubernetesObject, ObjectRef } from "../api/client.ts";
+import { leases } from "../api/kinds.ts";
 import { isAlreadyExists, isConflict, isNotFound } from "./api-errors.ts";
 import { deadline } from "./deadline.ts";
 import type { Logger } from "./logger.ts";
 import { jsonEqual } from "./merge-diff.ts";
-
-export const leaseResource: Resource = {
-  group: "coordination.k8s.io",
-  version: "v1",
-  plural: "leases",
-  kind: "Lease",
-  namespaced: true,
-};
+import { microTime } from "./micro-time.ts";
 
 export interface LeaderElectorOptions {
   readonly client: Client;
@@ -151,7 +145,7 @@ export class LeaderElector {
     this.#uncertain = true;
     if (current === undefined) {
       const spec = this.#spec(0, microTime(ports.clock.now()));
-      this.#written(await client.create(leaseResource, this.#newLease(spec), this.#scope(), signal));
+      this.#written(await client.create(leases, this.#newLease(spec), this.#scope(), signal));
       return true;
     }
     const { spec, object, atMs } = current;
@@ -161,7 +155,7 @@ export class LeaderElector {
     const transitions = (spec.leaseTransitions ?? 0) + (ours ? 0 : 1);
     const acquireTime = ours ? (spec.acquireTime ?? "") : microTime(ports.clock.now());
     const next = { ...object, spec: this.#spec(transitions, acquireTime || microTime(ports.clock.now())) };
-    this.#written(await client.update(leaseResource, next, undefined, signal));
+    this.#written(await client.update(leases, next, undefined, signal));
     return true;
   }
 
@@ -179,7 +173,7 @@ export class LeaderElector {
 
   async #read(signal: AbortSignal): Promise<Observation | undefined> {
     try {
-      return this.#observe(await this.#options.client.get(leaseResource, this.#ref(), signal));
+      return this.#observe(await this.#options.client.get(leases, this.#ref(), signal));
     } catch (error) {
       if (isNotFound(error)) return undefined;
       throw error;
@@ -206,7 +200,7 @@ export class LeaderElector {
       const { leaseTransitions } = current.spec;
       const now = microTime(ports.clock.now());
       const spec = { holderIdentity: "", leaseDurationSeconds: 1, acquireTime: now, renewTime: now, leaseTransitions };
-      await client.update(leaseResource, { ...current.object, spec }, undefined, limit.signal);
+      await client.update(leases, { ...current.object, spec }, undefined, limit.signal);
     } catch (error) {
       logger.warn({ lease: name, err: error }, "the Lease could not be given back");
     } finally {
@@ -225,7 +219,7 @@ export class LeaderElector {
   }
 
   #newLease(spec: JsonObject): JsonObject {
-    const { group, version, kind } = leaseResource;
+    const { group, version, kind } = leases;
     return { apiVersion: `${group}/${version}`, kind, metadata: { ...this.#scope(), name: this.#options.name }, spec };
   }
 
@@ -236,9 +230,4 @@ export class LeaderElector {
   #ref(): ObjectRef {
     return { ...this.#scope(), name: this.#options.name };
   }
-}
-
-/** RFC 3339 with six digits after the point: the API server refuses a Lease's times with fewer. */
-export function microTime(nowMs: number): string {
-  return new Date(nowMs).toISOString().replace(/Z$/, "000Z");
 }

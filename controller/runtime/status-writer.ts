@@ -3,7 +3,7 @@ import type { Client, KubernetesObject, Resource } from "../api/client.ts";
 import { isConflict, isNotFound, isTransient } from "./api-errors.ts";
 import { type BackoffPolicy, backoffMs } from "./backoff.ts";
 import type { Logger } from "./logger.ts";
-import { containsNull, type Draft, jsonEqual, mergeDiff } from "./merge-diff.ts";
+import { containsNull, type Draft, mergeDiff } from "./merge-diff.ts";
 import { isOlder } from "./resource-version.ts";
 
 /** Who may write an Execution's status: recorded in it as `owner`. */
@@ -190,8 +190,13 @@ function merged(job: Job, lane: Lane): Job {
 }
 
 function mayWrite(current: KubernetesObject, job: Job): boolean {
-  const recorded = statusOf(current).owner;
-  return jsonEqual(recorded, job.condition?.expected) || jsonEqual(recorded, job.status.owner);
+  const recorded = statusOf(current).owner as Owner | undefined;
+  return isSame(recorded, job.condition?.expected) || isSame(recorded, job.status.owner as Owner | undefined);
+}
+
+/** By replica and epoch: what else is recorded of an owner is the owner's own to change. */
+function isSame(a: Owner | undefined, b: Owner | undefined): boolean {
+  return a?.replica === b?.replica && a?.epoch === b?.epoch;
 }
 
 function statusOf(object: KubernetesObject): Draft {
