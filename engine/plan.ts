@@ -1,16 +1,25 @@
-import type { JsonObject } from "./payload.ts";
+import type { Dag, DagFault } from "./dag.ts";
+import { ancestorsOf, buildDag } from "./dag.ts";
+import { MillraceError } from "./errors.ts";
+import type { Expression, ExpressionSite } from "./expressions.ts";
+import { ExpressionCompiler, executionInput } from "./expressions.ts";
+import { maxOptionsBytes } from "./metadata.ts";
+import { closest } from "./names.ts";
+import type { Json, JsonObject } from "./payload.ts";
 import type {
   FailurePolicy,
   ParameterDefinition,
+  PartialRetryPolicy,
   PipelineDefinition,
   Problem,
+  ProblemReason,
   ProcessorFacts,
   RetryPolicy,
+  StepDefinition,
 } from "./pipeline.ts";
 import type { Intent } from "./processor.ts";
 
-/** The Execution's input, where a step's index is expected. */
-export const executionInput = -1;
+export { executionInput } from "./expressions.ts";
 
 /** A Pipeline, checked and resolved: what a run reads and never changes, so that any number of runs share it. */
 export interface Plan {
@@ -21,6 +30,12 @@ export interface Plan {
   readonly parameters: readonly ParameterDefinition[];
   /** In the order of the definition. */
   readonly steps: readonly PlanStep[];
+  /** All steps, each after its dependencies. */
+  readonly order: readonly number[];
+  /** Absent: the output is `outputOrigin`'s payload. */
+  readonly output: Expression | undefined;
+  /** The step whose payload the only sink gives, or {@link executionInput}. Not looked at where `output` is set. */
+  readonly outputOrigin: number;
   readonly graph: GraphFacts;
 }
 
@@ -36,6 +51,10 @@ export interface PlanStep {
   readonly retry: RetryPolicy;
   readonly dependencies: readonly number[];
   readonly dependents: readonly number[];
+  /** Whose output it receives, or {@link executionInput}. Not looked at where `input` is set. */
+  readonly origin: number;
+  readonly input: Expression | undefined;
+  readonly when: Expression | undefined;
 }
 
 /** The shape of the graph, for `status.graph`. */
@@ -53,7 +72,7 @@ export type Compilation =
 
 /** Checks a definition against the Processors that it names and resolves it; gives all problems, not only the first. */
 export function compile(definition: PipelineDefinition, processors: ReadonlyMap<string, ProcessorFacts>): Compilation {
-  throw new Error(`not yet ${definition.name} ${processors.size}`);
+  return new Compiler(definition, processors).compile();
 }
 
 /**
@@ -61,5 +80,254 @@ export function compile(definition: PipelineDefinition, processors: ReadonlyMap<
  * Throws MillraceError InvalidInput when one is missing or unknown.
  */
 export function bindParameters(plan: Plan, given: JsonObject): JsonObject {
-  throw new Error(`not yet ${plan.name} ${Object.keys(given).length}`);
+  const names = plan.parameters.map((parameter) => parameter.name);
+  for (const name of Object.keys(given)) {
+    if (names.includes(name)) continue;
+    const suggestion = closest(name, names);
+    const mend = names.length === 0 ? "it takes none" : `it takes ${names.join(", ")}`;
+    const guess = suggestion === undefined ? "" : `; did you mean ${suggestion}?`;
+    throw new MillraceError("InvalidInput", `Pipeline ${plan.name} has no parameter named ${name}: ${mend}${guess}`);
+  }
+  return Object.fromEntries(plan.parameters.map((parameter) => [parameter.name, boundValue(plan, parameter, given)]));
+}
+
+function boundValue(plan: Plan, parameter: ParameterDefinition, given: JsonObject): Json {
+  const value = Object.hasOwn(given, parameter.name) ? given[parameter.name] : parameter.default;
+  if (value !== undefined) return value;
+  throw new MillraceError(
+    "InvalidInput",
+    `Pipeline ${plan.name} needs the parameter ${parameter.name}: it has no default`,
+  );
+}
+
+/** What a step's dependents receive of it: the step itself, or what passes through it. */
+interface Origins {
+  /** By step: whose payload it receives. */
+  readonly received: readonly number[];
+  /** By step: whose payload it gives on. */
+  readonly given: readonly number[];
+}
+
+class Compiler {
+  readonly #definition: PipelineDefinition;
+  readonly #processors: ReadonlyMap<string, ProcessorFacts>;
+  readonly #problems: Problem[] = [];
+  readonly #expressions = new ExpressionCompiler();
+  readonly #indexes: ReadonlyMap<string, number>;
+
+  constructor(definition: PipelineDefinition, processors: ReadonlyMap<string, ProcessorFacts>) {
+    this.#definition = definition;
+    this.#processors = processors;
+    this.#indexes = new Map(definition.steps.map((step, index) => [step.name, index]));
+  }
+
+  compile(): Compilation {
+    this.#checkParameters();
+    const facts = this.#definition.steps.map((step, index) => this.#factsOf(step, index));
+    const built = buildDag(this.#definition.steps);
+    if (!built.ok) {
+      for (const fault of built.faults) this.#problems.push(this.#dagProblem(fault));
+      return { ok: false, problems: this.#problems };
+    }
+    const origins = this.#resolveOrigins(built.dag, facts);
+    const steps = this.#definition.steps.map((step, index) =>
+      this.#planStep(step, index, built.dag, origins, facts[index]),
+    );
+    const output = this.#expression(this.#definition.output, "output", undefined, () => true, "any");
+    const outputOrigin = this.#definition.output === undefined ? this.#soleSink(built.dag, origins) : executionInput;
+    if (this.#problems.length > 0) return { ok: false, problems: this.#problems };
+    const { name, failurePolicy, maxParallelSteps, timeoutMs, parameters } = this.#definition;
+    const graph = { steps: steps.length, levels: built.dag.depth, width: built.dag.width };
+    const order = built.dag.order;
+    return {
+      ok: true,
+      plan: { name, failurePolicy, maxParallelSteps, timeoutMs, parameters, steps, order, output, outputOrigin, graph },
+    };
+  }
+
+  #report(path: string, reason: ProblemReason, message: string, mend: string): void {
+    this.#problems.push({ path, reason, message, mend });
+  }
+
+  #checkParameters(): void {
+    const seen = new Set<string>();
+    for (const [index, { name }] of this.#definition.parameters.entries()) {
+      if (seen.has(name)) {
+        this.#report(
+          `parameters[${index}].name`,
+          "InvalidParameter",
+          `The parameter ${name} is declared twice.`,
+          "Remove or rename one of the two.",
+        );
+      }
+      seen.add(name);
+    }
+  }
+
+  #factsOf(step: StepDefinition, index: number): ProcessorFacts | undefined {
+    const facts = this.#processors.get(step.processor);
+    if (facts !== undefined) return facts;
+    const suggestion = closest(step.processor, this.#processors.keys());
+    const mend =
+      suggestion === undefined
+        ? `Create a Processor named ${step.processor}, or name another.`
+        : `Write ${suggestion}, or create it.`;
+    const message = `Step ${step.name} names the Processor ${step.processor}, which does not exist.`;
+    this.#report(`steps[${index}].processor`, "ProcessorNotFound", message, mend);
+    return undefined;
+  }
+
+  #dagProblem(fault: DagFault): Problem {
+    const steps = this.#definition.steps;
+    const nameOf = (index: number) => steps[index]?.name ?? "";
+    switch (fault.kind) {
+      case "Duplicate": {
+        const message = `Two steps are named ${nameOf(fault.node)}: steps[${fault.first}] and steps[${fault.node}].`;
+        return { path: `steps[${fault.node}].name`, reason: "DuplicateStep", message, mend: "Rename one of the two." };
+      }
+      case "Missing": {
+        const missing = steps[fault.node]?.dependsOn[fault.edge] ?? "";
+        const suggestion = closest(missing, this.#indexes.keys());
+        const mend =
+          suggestion === undefined
+            ? `Add a step named ${missing}, or remove it from dependsOn.`
+            : `Write ${suggestion}.`;
+        const message = `Step ${nameOf(fault.node)} depends on ${missing}, but no step has that name.`;
+        return { path: `steps[${fault.node}].dependsOn[${fault.edge}]`, reason: "StepNotFound", message, mend };
+      }
+      case "Cycle": {
+        const [first = 0] = fault.cycle;
+        const printed = [...fault.cycle, first].map(nameOf).join(" → ");
+        const message = `The steps depend on each other in a circle: ${printed} (each depends on the next).`;
+        return {
+          path: `steps[${first}].dependsOn`,
+          reason: "Cycle",
+          message,
+          mend: "Remove one of these dependencies.",
+        };
+      }
+    }
+  }
+
+  #resolveOrigins(dag: Dag, facts: readonly (ProcessorFacts | undefined)[]): Origins {
+    const received: number[] = [];
+    const given: number[] = [];
+    for (const index of dag.order) {
+      const step = this.#definition.steps[index];
+      const origins = new Set((dag.dependencies[index] ?? []).map((dependency) => given[dependency] ?? executionInput));
+      if (origins.size > 1 && step?.input === undefined) this.#ambiguousPayload(index, origins);
+      const [origin = executionInput] = origins;
+      received[index] = origin;
+      given[index] = facts[index]?.intent === "Analyze" && step?.input === undefined ? origin : index;
+    }
+    return { received, given };
+  }
+
+  #ambiguousPayload(index: number, origins: ReadonlySet<number>): void {
+    const step = this.#definition.steps[index]?.name ?? "";
+    const message = `Step ${step} would receive several payloads: ${this.#originNames(origins)}.`;
+    const mend = "Say by `input` what it receives, or depend on one of them only.";
+    this.#report(`steps[${index}]`, "AmbiguousPayload", message, mend);
+  }
+
+  #originNames(origins: ReadonlySet<number>): string {
+    const name = (origin: number) =>
+      origin === executionInput ? "the Execution's input" : `that of ${this.#definition.steps[origin]?.name}`;
+    return [...origins]
+      .sort((a, b) => a - b)
+      .map(name)
+      .join(", ");
+  }
+
+  #soleSink(dag: Dag, origins: Origins): number {
+    const sinks = [...dag.dependents.keys()].filter((index) => dag.dependents[index]?.length === 0);
+    const outputs = new Set(sinks.map((sink) => origins.given[sink] ?? executionInput));
+    const [origin = executionInput] = outputs;
+    if (outputs.size <= 1) return origin;
+    const names = sinks.map((sink) => this.#definition.steps[sink]?.name).join(", ");
+    const message = `The Pipeline ends in several steps (${names}), so its output could be any of: ${this.#originNames(outputs)}.`;
+    this.#report("output", "AmbiguousOutput", message, "Say by `output` which it is, for example `steps.NAME.output`.");
+    return origin;
+  }
+
+  #planStep(
+    step: StepDefinition,
+    index: number,
+    dag: Dag,
+    origins: Origins,
+    facts: ProcessorFacts | undefined,
+  ): PlanStep {
+    const ancestors = ancestorsOf(dag, index);
+    const isAncestor = (other: number) => ancestors.has(other);
+    const path = `steps[${index}]`;
+    return {
+      index,
+      name: step.name,
+      processor: step.processor,
+      intent: facts?.intent ?? "Transform",
+      options: this.#options(step, index, facts),
+      timeoutMs: step.timeoutMs ?? facts?.timeoutMs ?? 0,
+      retry: mergeRetry(facts?.retry, step.retry),
+      dependencies: dag.dependencies[index] ?? [],
+      dependents: dag.dependents[index] ?? [],
+      origin: origins.received[index] ?? executionInput,
+      input: this.#expression(step.input, `${path}.input`, step.name, isAncestor, "any"),
+      when: this.#expression(step.when, `${path}.when`, step.name, isAncestor, "bool"),
+    };
+  }
+
+  #options(step: StepDefinition, index: number, facts: ProcessorFacts | undefined): JsonObject {
+    const options = { ...facts?.options, ...step.options };
+    const bytes = Buffer.byteLength(JSON.stringify(options));
+    if (bytes > maxOptionsBytes) {
+      const message = `The options of step ${step.name}, with its Processor's, take ${bytes} bytes of JSON; the limit is ${maxOptionsBytes}.`;
+      this.#report(`steps[${index}].options`, "OptionsTooLarge", message, "Pass what is large as payload, by `input`.");
+    }
+    return options;
+  }
+
+  #expression(
+    source: string | undefined,
+    field: string,
+    step: string | undefined,
+    isAncestor: (step: number) => boolean,
+    result: ExpressionSite["result"],
+  ): Expression | undefined {
+    if (source === undefined) return undefined;
+    const parameters = this.#definition.parameters.map((parameter) => parameter.name);
+    const site: ExpressionSite = {
+      field,
+      ...(step === undefined ? {} : { step }),
+      steps: this.#indexes,
+      isAncestor,
+      parameters,
+      result,
+    };
+    const compiled = this.#expressions.compile(source, site);
+    if (compiled.ok) return compiled.expression;
+    for (const { message, mend } of compiled.faults) {
+      this.#report(
+        field,
+        "InvalidExpression",
+        `The expression \`${shorten(source)}\` is refused: ${message}.`,
+        `${mend[0]?.toUpperCase()}${mend.slice(1)}.`,
+      );
+    }
+    return undefined;
+  }
+}
+
+function shorten(source: string): string {
+  return source.length > 120 ? `${source.slice(0, 120)}…` : source;
+}
+
+/** What a Processor without facts would retry: such a Pipeline is refused, so nobody sees it. */
+const noRetry: RetryPolicy = { limit: 0, backoff: { initialMs: 0, factor: 1, maxMs: 0, jitterPercent: 0 }, codes: [] };
+
+function mergeRetry(inherited: RetryPolicy = noRetry, own: PartialRetryPolicy = {}): RetryPolicy {
+  return {
+    limit: own.limit ?? inherited.limit,
+    backoff: { ...inherited.backoff, ...own.backoff },
+    codes: own.codes ?? inherited.codes,
+  };
 }

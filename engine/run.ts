@@ -1,9 +1,18 @@
-import type { Ports } from "./clock.ts";
+import type { Ports, Timer } from "./clock.ts";
 import type { ErrorCode, ErrorKind } from "./errors.ts";
+import { errorClasses, MillraceError, toMillraceError } from "./errors.ts";
+import type { Expression } from "./expressions.ts";
 import type { Metadata } from "./metadata.ts";
+import { maxMetadataBytes, metadataBytes, noMetadata } from "./metadata.ts";
 import type { JsonObject, Payload } from "./payload.ts";
-import type { Plan } from "./plan.ts";
+import { jsonPayload } from "./payload.ts";
+import type { Plan, PlanStep } from "./plan.ts";
 import type { ExecutionIdentity, ProcessorRequest, ProcessorResponse } from "./processor.ts";
+import { retryDelayMs } from "./retry.ts";
+import type { Visible, VisibleStep } from "./scope.ts";
+import { Scope } from "./scope.ts";
+import { workQueue } from "./strategies/work-queue.ts";
+import type { ExecutionStrategy, Schedule } from "./strategy.ts";
 
 /** One attempt of one step, to be made by a backend. */
 export interface Attempt {
@@ -104,5 +113,391 @@ export interface RunError extends StepError {
  * the Pipeline's timeout is over, also when an attempt in flight does not; what such an attempt gives later is dropped.
  */
 export function run(plan: Plan, options: RunOptions): Promise<Outcome> {
-  return Promise.reject(new Error(`not yet ${plan.name} ${options.execution.name}`));
+  return new Promise((resolve) => new Run(plan, options, workQueue.schedule, resolve).start());
+}
+
+/** Why a run ends before all of its steps have. */
+type StopReason = "FailFast" | "PipelineTimeout" | "Cancelled";
+
+class Run implements Visible {
+  readonly #plan: Plan;
+  readonly #options: RunOptions;
+  readonly #resolve: (outcome: Outcome) => void;
+  readonly #schedule: Schedule;
+  readonly #controller = new AbortController();
+  /** By step; a step that has a result is final and never changes. */
+  readonly #results: (StepResult | undefined)[];
+  /** By step: attempts started, those of earlier parts of the run included. */
+  readonly #attempts: Int32Array;
+  /** By step: what its attempts are given, from its first attempt to its end. */
+  readonly #requests: (ProcessorRequest | undefined)[];
+  readonly #retryTimers = new Map<number, Timer>();
+  #scope: Scope | undefined;
+  #open: number;
+  #deadlineMs = Number.POSITIVE_INFINITY;
+  #deadlineTimer: Timer | undefined;
+  #firstError: RunError | undefined;
+  #stopped: StopReason | undefined;
+  #isPumping = false;
+  #isConcluding = false;
+  #isOver = false;
+  readonly #onAbort = () => this.#stop("Cancelled");
+
+  constructor(
+    plan: Plan,
+    options: RunOptions,
+    schedule: ExecutionStrategy["schedule"],
+    resolve: (outcome: Outcome) => void,
+  ) {
+    this.#plan = plan;
+    this.#options = options;
+    this.#resolve = resolve;
+    const count = plan.steps.length;
+    this.#results = new Array<StepResult | undefined>(count).fill(undefined);
+    this.#requests = new Array<ProcessorRequest | undefined>(count).fill(undefined);
+    this.#attempts = new Int32Array(count);
+    this.#open = count;
+    this.#takeBack();
+    this.#schedule = schedule(plan, (step) => this.#results[step] !== undefined);
+  }
+
+  start(): void {
+    const { signal } = this.#options;
+    if (signal.aborted) {
+      this.#stop("Cancelled");
+      return;
+    }
+    signal.addEventListener("abort", this.#onAbort, { once: true });
+    this.#startDeadline();
+    if (this.#firstError !== undefined && this.#plan.failurePolicy === "FailFast") this.#stop("FailFast");
+    this.#pump();
+  }
+
+  /** Takes over what earlier parts of this run recorded. */
+  #takeBack(): void {
+    const { recorded, attempts } = this.#options;
+    if (recorded === undefined && attempts === undefined) return;
+    for (const { index, name } of this.#plan.steps) {
+      this.#attempts[index] = attempts?.get(name) ?? 0;
+      const result = recorded?.get(name);
+      if (result === undefined) continue;
+      this.#results[index] = result;
+      this.#open--;
+      if (result.state === "Failed") this.#firstError ??= { ...result.error, step: name };
+    }
+  }
+
+  #startDeadline(): void {
+    const { timeoutMs } = this.#plan;
+    if (timeoutMs === undefined) return;
+    const { clock, scheduler } = this.#options.ports;
+    const leftMs = Math.max(0, timeoutMs - (this.#options.elapsedMs ?? 0));
+    this.#deadlineMs = clock.monotonic() + leftMs;
+    this.#deadlineTimer = scheduler.after(leftMs, () => this.#stop("PipelineTimeout"));
+  }
+
+  payload(index: number): Payload | undefined {
+    if (index < 0) return this.#options.input;
+    const result = this.#results[index];
+    return result?.state === "Succeeded" ? result.output : undefined;
+  }
+
+  step(index: number): VisibleStep {
+    const result = this.#results[index];
+    const name = this.#plan.steps[index]?.name ?? "";
+    return result?.state === "Succeeded"
+      ? { name, output: result.output, metadata: result.metadata }
+      : { name, metadata: noMetadata };
+  }
+
+  /** Starts what is ready. Steps that end at once only mark the next ones ready: the loop goes on, nothing recurses. */
+  #pump(): void {
+    if (this.#isPumping || this.#isConcluding) return;
+    this.#isPumping = true;
+    while (this.#stopped === undefined) {
+      const index = this.#schedule.next();
+      if (index < 0) break;
+      const step = this.#plan.steps[index];
+      if (step !== undefined) this.#begin(step);
+    }
+    this.#isPumping = false;
+    if (this.#open === 0) this.#conclude();
+  }
+
+  #begin(step: PlanStep): void {
+    const request = this.#requests[step.index];
+    if (request !== undefined) {
+      this.#attempt(step, request);
+      return;
+    }
+    const reason = skipReason(step, this.#results);
+    if (reason !== undefined) {
+      this.#finish(step.index, { state: "Skipped", reason });
+      return;
+    }
+    if (step.when === undefined && step.input === undefined) {
+      this.#beginWith(step, this.payload(step.origin));
+      return;
+    }
+    this.#prepare(step.when, step, () => this.#decide(step));
+  }
+
+  #decide(step: PlanStep): void {
+    if (step.when !== undefined && this.#scopeOfRun().evaluate(step.when) === false) {
+      this.#finish(step.index, { state: "Skipped", reason: "WhenFalse" });
+      return;
+    }
+    const { input } = step;
+    if (input === undefined) {
+      this.#beginWith(step, this.payload(step.origin));
+      return;
+    }
+    this.#prepare(input, step, () => this.#beginWith(step, this.#scopeOfRun().payloadOf(input)));
+  }
+
+  /** Goes on with `next` when the expression's payloads are decoded; what either throws fails the step. */
+  #prepare(expression: Expression | undefined, step: PlanStep, next: () => void): void {
+    const goOn = () => {
+      if (this.#results[step.index] !== undefined) return;
+      try {
+        next();
+      } catch (error) {
+        this.#fail(step, errorOf(error));
+      }
+    };
+    try {
+      const waiting =
+        expression === undefined ? undefined : this.#scopeOfRun().prepare(expression, this.#controller.signal);
+      if (waiting === undefined) {
+        goOn();
+        return;
+      }
+      waiting.then(goOn, (error) => this.#fail(step, errorOf(error))).finally(() => this.#pump());
+    } catch (error) {
+      this.#fail(step, errorOf(error));
+    }
+  }
+
+  #scopeOfRun(): Scope {
+    this.#scope ??= new Scope(this, this.#options.parameters, this.#options.execution);
+    return this.#scope;
+  }
+
+  #beginWith(step: PlanStep, payload: Payload | undefined): void {
+    const metadata = receivedMetadata(step, this.#plan, this.#results);
+    if (payload === undefined || metadata instanceof MillraceError) {
+      const defect = new MillraceError("Internal", `the payload of step ${step.name} is not there`);
+      this.#fail(step, errorOf(metadata instanceof MillraceError ? metadata : defect));
+      return;
+    }
+    const request = { payload, metadata, options: step.options };
+    this.#requests[step.index] = request;
+    this.#attempt(step, request);
+  }
+
+  #attempt(step: PlanStep, request: ProcessorRequest): void {
+    const { index, name, processor } = step;
+    const { execution, invoke, ports } = this.#options;
+    const attempt = (this.#attempts[index] ?? 0) + 1;
+    this.#attempts[index] = attempt;
+    this.#emit({ type: "StepStarted", step: index, attempt });
+    if (this.#stopped !== undefined) return;
+    let timeoutMs = step.timeoutMs;
+    if (this.#deadlineTimer !== undefined)
+      timeoutMs = Math.max(1, Math.min(timeoutMs, this.#deadlineMs - ports.clock.monotonic()));
+    const idempotencyKey = `${execution.uid}/${name}`;
+    const call: Attempt = { step: index, stepName: name, processor, attempt, idempotencyKey, timeoutMs, execution };
+    invoke(call, request, this.#controller.signal).then(
+      (response) => this.#responded(step, request, response),
+      (error) => this.#threw(step, error),
+    );
+  }
+
+  #responded(step: PlanStep, request: ProcessorRequest, response: ProcessorResponse): void {
+    if (this.#results[step.index] !== undefined) return;
+    if (response.ok) {
+      const output = step.intent === "Analyze" ? request.payload : response.payload;
+      const attempts = this.#attempts[step.index] ?? 0;
+      this.#finish(step.index, { state: "Succeeded", output, metadata: response.metadata, attempts });
+    } else {
+      const { code, message, retryable, retryAfterMs } = response.error;
+      const known = code === "InvalidInput" ? code : "ProcessorFailed";
+      this.#failed(
+        step,
+        { code: known, kind: errorClasses[known].kind, message, processorCode: code },
+        retryable,
+        retryAfterMs,
+      );
+    }
+    this.#pump();
+  }
+
+  #threw(step: PlanStep, thrown: unknown): void {
+    if (this.#results[step.index] !== undefined) return;
+    const error = toMillraceError(thrown);
+    if (error.code === "DeadlineExceeded" && this.#options.ports.clock.monotonic() >= this.#deadlineMs) {
+      this.#stop("PipelineTimeout");
+      return;
+    }
+    this.#failed(step, errorOf(error), undefined, error.retryAfterMs);
+    this.#pump();
+  }
+
+  #failed(step: PlanStep, error: StepError, retryable: boolean | undefined, retryAfterMs: number | undefined): void {
+    const attempt = this.#attempts[step.index] ?? 0;
+    const { ports } = this.#options;
+    const delayMs = retryDelayMs(step.retry, { attempt, code: error.code, retryable, retryAfterMs }, ports.random);
+    if (delayMs === undefined) {
+      this.#fail(step, error);
+      return;
+    }
+    this.#schedule.paused(step.index);
+    this.#retryTimers.set(
+      step.index,
+      ports.scheduler.after(delayMs, () => {
+        this.#retryTimers.delete(step.index);
+        this.#schedule.resumed(step.index);
+        this.#pump();
+      }),
+    );
+    this.#emit({ type: "StepRetrying", step: step.index, attempt, error, delayMs });
+  }
+
+  #fail(step: PlanStep, error: StepError): void {
+    if (this.#results[step.index] !== undefined) return;
+    this.#firstError ??= { ...error, step: step.name };
+    this.#finish(step.index, { state: "Failed", error, attempts: this.#attempts[step.index] ?? 0 });
+    if (this.#plan.failurePolicy === "FailFast") this.#stop("FailFast");
+  }
+
+  #finish(index: number, result: StepResult): void {
+    this.#record(index, result);
+    this.#schedule.finished(index);
+  }
+
+  #record(index: number, result: StepResult): void {
+    this.#results[index] = result;
+    this.#requests[index] = undefined;
+    this.#open--;
+    this.#emit({ type: "StepFinished", step: index, result });
+  }
+
+  #emit(event: RunEvent): void {
+    this.#options.onEvent?.(event);
+  }
+
+  /** Ends the run now: what runs is aborted and not waited for, what has not started never does. */
+  #stop(reason: StopReason): void {
+    if (this.#stopped !== undefined || this.#isOver) return;
+    this.#stopped = reason;
+    for (const timer of this.#retryTimers.values()) timer.cancel();
+    this.#controller.abort(stopError(reason, this.#plan));
+    for (const index of this.#plan.order) {
+      const step = this.#plan.steps[index];
+      if (step !== undefined && this.#results[index] === undefined)
+        this.#record(index, this.#stoppedResult(step, reason));
+    }
+    this.#conclude();
+  }
+
+  #stoppedResult(step: PlanStep, reason: StopReason): StepResult {
+    const attempts = this.#attempts[step.index] ?? 0;
+    if (attempts > 0) return { state: "Cancelled", reason, attempts };
+    const isUpstreamFailed = skipReason(step, this.#results) === "UpstreamFailed";
+    return { state: "Skipped", reason: isUpstreamFailed ? "UpstreamFailed" : reason };
+  }
+
+  #conclude(): void {
+    if (this.#stopped === "Cancelled" || this.#stopped === "PipelineTimeout") {
+      const error = errorOf(stopError(this.#stopped, this.#plan));
+      this.#end({ state: this.#stopped === "Cancelled" ? "Cancelled" : "Failed", error });
+      return;
+    }
+    if (this.#isConcluding) return;
+    this.#isConcluding = true;
+    if (this.#firstError !== undefined) {
+      this.#end({ state: "Failed", error: this.#firstError });
+      return;
+    }
+    const { output, outputOrigin } = this.#plan;
+    if (output === undefined) {
+      this.#end({ state: "Succeeded", output: this.payload(outputOrigin) ?? jsonPayload(null) });
+      return;
+    }
+    const evaluate = () => this.#end({ state: "Succeeded", output: this.#scopeOfRun().payloadOf(output) });
+    const fail = (error: unknown) => this.#end({ state: "Failed", error: errorOf(error) });
+    try {
+      const waiting = this.#scopeOfRun().prepare(output, this.#controller.signal);
+      if (waiting === undefined) evaluate();
+      else waiting.then(evaluate).catch(fail);
+    } catch (error) {
+      fail(error);
+    }
+  }
+
+  #end(end: Omit<Outcome, "steps">): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#deadlineTimer?.cancel();
+    this.#options.signal.removeEventListener("abort", this.#onAbort);
+    this.#resolve({ ...end, steps: this.#results.filter((result) => result !== undefined) });
+  }
+}
+
+/** Why a step whose dependencies have all ended does not start; undefined: it does. See `docs/failure-semantics.md`. */
+function skipReason(step: PlanStep, results: readonly (StepResult | undefined)[]): StepReason | undefined {
+  let stopped: StepReason | undefined;
+  for (const dependency of step.dependencies) {
+    const result = results[dependency];
+    if (result === undefined || result.state === "Succeeded") continue;
+    if (result.state === "Failed" || result.reason === "UpstreamFailed") return "UpstreamFailed";
+    if (result.reason !== "WhenFalse" && result.reason !== "UpstreamSkipped") stopped ??= result.reason;
+  }
+  if (stopped !== undefined) return stopped;
+  if (step.input !== undefined || step.origin < 0 || results[step.origin]?.state === "Succeeded") return undefined;
+  return "UpstreamSkipped";
+}
+
+/** The direct dependencies' metadata as `<step>.<key>`. */
+function receivedMetadata(
+  step: PlanStep,
+  plan: Plan,
+  results: readonly (StepResult | undefined)[],
+): Metadata | MillraceError {
+  let received: Record<string, string> | undefined;
+  for (const dependency of step.dependencies) {
+    const result = results[dependency];
+    if (result?.state !== "Succeeded") continue;
+    for (const key of Object.keys(result.metadata)) {
+      received ??= {};
+      received[`${plan.steps[dependency]?.name}.${key}`] = result.metadata[key] ?? "";
+    }
+  }
+  if (received === undefined) return noMetadata;
+  const bytes = metadataBytes(received);
+  if (bytes <= maxMetadataBytes) return received;
+  const limit = `a step may receive at most ${maxMetadataBytes}`;
+  return new MillraceError(
+    "PayloadTooLarge",
+    `the metadata of the dependencies of step ${step.name} takes ${bytes} bytes; ${limit}`,
+  );
+}
+
+function stopError(reason: StopReason, plan: Plan): MillraceError {
+  switch (reason) {
+    case "Cancelled":
+      return new MillraceError("Cancelled", "the run was cancelled");
+    case "FailFast":
+      return new MillraceError("Cancelled", "another step failed, and the Pipeline's failurePolicy is FailFast");
+    case "PipelineTimeout":
+      return new MillraceError(
+        "DeadlineExceeded",
+        `the Pipeline ${plan.name} outlived its timeout of ${plan.timeoutMs} ms`,
+      );
+  }
+}
+
+function errorOf(thrown: unknown): StepError {
+  const { code, kind, message } = toMillraceError(thrown);
+  return { code, kind, message };
 }

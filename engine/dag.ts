@@ -1,0 +1,138 @@
+/** A node as it is written down: its name and the names of those that come before it. */
+export interface DagNode {
+  readonly name: string;
+  readonly dependsOn: readonly string[];
+}
+
+/** A directed graph without cycles; nodes are indices in the order in which they were given. */
+export interface Dag {
+  /** By node: those that come before it, each once, in the order given. */
+  readonly dependencies: readonly (readonly number[])[];
+  /** By node: those that come after it, ascending. */
+  readonly dependents: readonly (readonly number[])[];
+  /** All nodes, each after its dependencies; among equals in the order given. */
+  readonly order: readonly number[];
+  /** By node: the length of the longest path that leads to it; 0 for a root. */
+  readonly levels: readonly number[];
+  /** The number of levels. */
+  readonly depth: number;
+  /** The number of nodes on the widest level. */
+  readonly width: number;
+}
+
+/** Why a list of nodes is no Dag. `node` and `edge` are indices: into the nodes, and into that node's `dependsOn`. */
+export type DagFault =
+  | { readonly kind: "Duplicate"; readonly node: number; readonly first: number }
+  | { readonly kind: "Missing"; readonly node: number; readonly edge: number }
+  /** The nodes of the cycle; the last depends on the first, each other on the next. */
+  | { readonly kind: "Cycle"; readonly cycle: readonly number[] };
+
+export type DagResult =
+  | { readonly ok: true; readonly dag: Dag }
+  | { readonly ok: false; readonly faults: readonly DagFault[] };
+
+/** Builds the graph and checks it; gives every fault, of cycles one for each group of nodes that hang together. */
+export function buildDag(nodes: readonly DagNode[]): DagResult {
+  const faults: DagFault[] = [];
+  const indexes = indexNames(nodes, faults);
+  const dependencies = nodes.map((node, index) => resolveEdges(node, index, indexes, faults));
+  const dependents = invert(dependencies);
+  const order = topologicalOrder(dependencies, dependents);
+  if (order.length < nodes.length) faults.push(...findCycles(dependencies, order));
+  if (faults.length > 0) return { ok: false, faults };
+  const levels = levelsOf(dependencies, order);
+  const { depth, width } = shapeOf(levels);
+  return { ok: true, dag: { dependencies, dependents, order, levels, depth, width } };
+}
+
+function indexNames(nodes: readonly DagNode[], faults: DagFault[]): ReadonlyMap<string, number> {
+  const indexes = new Map<string, number>();
+  for (const [node, { name }] of nodes.entries()) {
+    const first = indexes.get(name);
+    if (first === undefined) indexes.set(name, node);
+    else faults.push({ kind: "Duplicate", node, first });
+  }
+  return indexes;
+}
+
+function resolveEdges(
+  node: DagNode,
+  index: number,
+  indexes: ReadonlyMap<string, number>,
+  faults: DagFault[],
+): number[] {
+  const resolved = new Set<number>();
+  for (const [edge, name] of node.dependsOn.entries()) {
+    const target = indexes.get(name);
+    if (target === undefined) faults.push({ kind: "Missing", node: index, edge });
+    else resolved.add(target);
+  }
+  return [...resolved];
+}
+
+function invert(dependencies: readonly (readonly number[])[]): number[][] {
+  const dependents: number[][] = dependencies.map(() => []);
+  for (const [node, before] of dependencies.entries()) {
+    for (const dependency of before) dependents[dependency]?.push(node);
+  }
+  return dependents;
+}
+
+/** Kahn's algorithm; leaves out what lies on or behind a cycle. */
+function topologicalOrder(
+  dependencies: readonly (readonly number[])[],
+  dependents: readonly (readonly number[])[],
+): number[] {
+  const open = dependencies.map((before) => before.length);
+  const order = [...open.keys()].filter((node) => open[node] === 0);
+  for (const node of order) {
+    for (const dependent of dependents[node] ?? []) {
+      const left = (open[dependent] ?? 0) - 1;
+      open[dependent] = left;
+      if (left === 0) order.push(dependent);
+    }
+  }
+  return order;
+}
+
+/** From each node that could not be ordered, walks up until a node comes again: that is a cycle. Each node is named in one at most. */
+function findCycles(dependencies: readonly (readonly number[])[], ordered: readonly number[]): DagFault[] {
+  const done = new Set(ordered);
+  const faults: DagFault[] = [];
+  for (const start of dependencies.keys()) {
+    const path: number[] = [];
+    let node: number | undefined = start;
+    while (node !== undefined && !done.has(node) && !path.includes(node)) {
+      path.push(node);
+      node = dependencies[node]?.find((dependency) => !done.has(dependency));
+    }
+    if (node !== undefined && !done.has(node)) faults.push({ kind: "Cycle", cycle: path.slice(path.indexOf(node)) });
+    for (const seen of path) done.add(seen);
+  }
+  return faults;
+}
+
+function levelsOf(dependencies: readonly (readonly number[])[], order: readonly number[]): number[] {
+  const levels: number[] = dependencies.map(() => 0);
+  for (const node of order) {
+    for (const dependency of dependencies[node] ?? []) {
+      levels[node] = Math.max(levels[node] ?? 0, (levels[dependency] ?? 0) + 1);
+    }
+  }
+  return levels;
+}
+
+function shapeOf(levels: readonly number[]): { depth: number; width: number } {
+  const sizes: number[] = [];
+  for (const level of levels) sizes[level] = (sizes[level] ?? 0) + 1;
+  return { depth: sizes.length, width: sizes.reduce((widest, size) => Math.max(widest, size), 0) };
+}
+
+/** All nodes from which a path leads to `node`, without itself. */
+export function ancestorsOf(dag: Dag, node: number): ReadonlySet<number> {
+  const found = new Set<number>(dag.dependencies[node]);
+  for (const ancestor of found) {
+    for (const dependency of dag.dependencies[ancestor] ?? []) found.add(dependency);
+  }
+  return found;
+}

@@ -1,0 +1,339 @@
+import { Environment } from "@marcbachmann/cel-js";
+import { RE2JS } from "re2js";
+import type { LinearRegex } from "./cost.ts";
+import { instrument, Meter, maxCost, maxPatternLength } from "./cost.ts";
+import { MillraceError } from "./errors.ts";
+import type { Value } from "./json-values.ts";
+import { closest } from "./names.ts";
+import type { CelEvaluator, CelNode, Reference } from "./references.ts";
+import { boundNames, childrenOf, nodeCount, referencesOf, rootVariables, soleReference } from "./references.ts";
+
+/** The length of an expression, in characters. */
+export const maxExpressionLength = 4096;
+
+/** The Execution's input, where a step's index is expected. */
+export const executionInput = -1;
+
+/** What an expression's variables hold in one evaluation. */
+export interface Variables {
+  readonly input: Value;
+  readonly parameters: Value;
+  /** By name: a Map with `output`, where the step succeeded, and `metadata`. */
+  readonly steps: Value;
+  readonly execution: Value;
+}
+
+/** A checked expression. Evaluation is synchronous and keeps nothing, so that any number of runs share it. */
+export interface Expression {
+  readonly source: string;
+  /** Where it stands, from the spec on: `steps[2].when`. */
+  readonly field: string;
+  /** Whose payload to decode before it is evaluated: step indices, and {@link executionInput}. */
+  readonly payloads: readonly number[];
+  /** Which steps it names at all. */
+  readonly steps: readonly number[];
+  /** Set when it is nothing but a reference to this one's payload, which is then passed on as it is. */
+  readonly passes: number | undefined;
+  /** Throws MillraceError InvalidInput when it fails, costs too much, or gives no bool where one is wanted. */
+  evaluate(variables: Variables): Value;
+}
+
+/** What stands around an expression. */
+export interface ExpressionSite {
+  readonly field: string;
+  /** The step that it belongs to; absent: the Pipeline's output, which may name every step. */
+  readonly step?: string;
+  /** All steps of the Pipeline, by name. */
+  readonly steps: ReadonlyMap<string, number>;
+  readonly isAncestor: (step: number) => boolean;
+  readonly parameters: readonly string[];
+  readonly result: "bool" | "any";
+}
+
+export type ExpressionResult =
+  | { readonly ok: true; readonly expression: Expression }
+  | { readonly ok: false; readonly faults: readonly ExpressionFault[] };
+
+export interface ExpressionFault {
+  readonly message: string;
+  readonly mend: string;
+}
+
+const executionKeys = ["name", "namespace", "uid"];
+
+interface Program {
+  (variables: object): unknown;
+  check(): { readonly valid: boolean; readonly type?: string; readonly error?: unknown };
+  readonly ast: unknown;
+}
+
+/** Parses, type-checks and meters expressions. They are written by tenants: see `adr/0001-metered-expressions.md`. */
+export class ExpressionCompiler {
+  readonly #environment: Environment;
+  readonly #meter = new Meter();
+
+  constructor() {
+    this.#environment = new Environment({
+      unlistedVariablesAreDyn: false,
+      homogeneousAggregateLiterals: false,
+      limits: { maxDepth: 64 },
+    })
+      .registerVariable("input", "dyn")
+      .registerVariable("parameters", "map<string, dyn>")
+      .registerVariable("steps", "map<string, dyn>")
+      .registerVariable("execution", "map<string, string>");
+    flattenRuntimeTypes(this.#environment);
+  }
+
+  compile(source: string, site: ExpressionSite): ExpressionResult {
+    if (source.length > maxExpressionLength) {
+      return refused(`it has ${source.length} characters`, `write at most ${maxExpressionLength}`);
+    }
+    try {
+      return this.#compile(source, site);
+    } catch (error) {
+      return { ok: false, faults: [parseFault(source, site, summaryOf(error))] };
+    }
+  }
+
+  #compile(source: string, site: ExpressionSite): ExpressionResult {
+    const program = this.#environment.parse(source) as unknown as Program;
+    const root = program.ast as CelNode;
+    const references = referencesOf(root);
+    const faults = [
+      ...references.flatMap((reference) => referenceFaults(reference, site)),
+      ...nameFaults(root),
+      ...callFaults(root),
+    ];
+    if (faults.length > 0)
+      return { ok: false, faults: [hyphenFault(source, site), ...faults].filter((fault) => fault !== undefined) };
+    const checked = program.check();
+    if (!checked.valid) return { ok: false, faults: [parseFault(source, site, summaryOf(checked.error))] };
+    if (site.result === "bool" && checked.type !== "bool" && checked.type?.startsWith("dyn") !== true) {
+      return refused(`it gives ${checked.type}`, "write a condition that gives true or false");
+    }
+    instrument(root, this.#meter, compileRegex);
+    return { ok: true, expression: new CheckedExpression(source, site, program, references, this.#meter) };
+  }
+}
+
+/**
+ * cel-js names a value's type by its first elements, all the way down, and keeps every name for ever: data would fill the memory.
+ * One level is enough to choose an operator, and cheaper.
+ */
+function flattenRuntimeTypes(environment: Environment): void {
+  const probe = environment.parse("0") as unknown as Program;
+  (probe.ast as CelNode).evaluate = (evaluator: CelEvaluator) => {
+    const typed = evaluator as CelEvaluator & { debugType: unknown; debugTypeDeep: unknown };
+    typed.debugTypeDeep = typed.debugType;
+    return 0n;
+  };
+  probe({});
+}
+
+function compileRegex(pattern: string): LinearRegex {
+  if (pattern.length > maxPatternLength)
+    throw new Error(`matches() takes a pattern of at most ${maxPatternLength} characters`);
+  return RE2JS.compile(pattern);
+}
+
+class CheckedExpression implements Expression {
+  readonly source: string;
+  readonly field: string;
+  readonly payloads: readonly number[];
+  readonly steps: readonly number[];
+  readonly passes: number | undefined;
+  readonly #program: Program;
+  readonly #meter: Meter;
+  readonly #nodes: number;
+  readonly #wantsBool: boolean;
+
+  constructor(source: string, site: ExpressionSite, program: Program, references: readonly Reference[], meter: Meter) {
+    const root = program.ast as CelNode;
+    this.source = source;
+    this.field = site.field;
+    this.payloads = distinct(references.map((reference) => payloadOf(reference, site)));
+    this.steps = distinct(references.map((reference) => stepOf(reference, site)));
+    const sole = soleReference(root);
+    this.passes = sole !== undefined && sole.path.length <= 2 ? payloadOf(sole, site) : undefined;
+    if (sole?.root === "input" && sole.path.length > 0) this.passes = undefined;
+    this.#program = program;
+    this.#meter = meter;
+    this.#nodes = nodeCount(root);
+    this.#wantsBool = site.result === "bool";
+  }
+
+  evaluate(variables: Variables): Value {
+    const value = this.#evaluate(variables);
+    if (this.#wantsBool && typeof value !== "boolean") {
+      throw new MillraceError("InvalidInput", `${this.field} gave ${kindOf(value)}; it must give true or false`);
+    }
+    return value;
+  }
+
+  #evaluate(variables: Variables): Value {
+    const meter = this.#meter;
+    meter.start();
+    let value: unknown;
+    try {
+      meter.charge(this.#nodes);
+      value = this.#program(variables);
+    } catch (cause) {
+      if (!meter.isExhausted) throw this.#failure(cause);
+    }
+    if (!meter.isExhausted) return value as Value;
+    throw new MillraceError(
+      "InvalidInput",
+      `${this.field} costs more than the limit of ${maxCost} units for one evaluation; loop over less, or let a processor do it`,
+    );
+  }
+
+  #failure(cause: unknown): MillraceError {
+    const shown = this.source.length > 200 ? `${this.source.slice(0, 200)}…` : this.source;
+    return new MillraceError("InvalidInput", `${this.field} failed: ${summaryOf(cause)}; the expression is: ${shown}`, {
+      cause,
+    });
+  }
+}
+
+function payloadOf({ root, path }: Reference, site: ExpressionSite): number | undefined {
+  if (root === "input") return executionInput;
+  return root === "steps" && path[1] === "output" ? site.steps.get(path[0] ?? "") : undefined;
+}
+
+function stepOf({ root, path }: Reference, site: ExpressionSite): number | undefined {
+  return root === "steps" ? site.steps.get(path[0] ?? "") : undefined;
+}
+
+function distinct(indexes: readonly (number | undefined)[]): number[] {
+  return [...new Set(indexes)].filter((index) => index !== undefined);
+}
+
+function refused(message: string, mend: string): ExpressionResult {
+  return { ok: false, faults: [{ message, mend }] };
+}
+
+function referenceFaults(reference: Reference, site: ExpressionSite): readonly ExpressionFault[] {
+  const [key] = reference.path;
+  switch (reference.root) {
+    case "input":
+      return [];
+    case "parameters":
+      return key === undefined || site.parameters.includes(key) ? [] : [unknownKey("parameter", key, site.parameters)];
+    case "execution":
+      return key === undefined || executionKeys.includes(key)
+        ? []
+        : [unknownKey("field of `execution`", key, executionKeys)];
+    case "steps":
+      return stepFaults(reference, site);
+  }
+}
+
+function unknownKey(what: string, key: string, known: readonly string[]): ExpressionFault {
+  const suggestion = closest(key, known);
+  const list = known.length === 0 ? "none is declared" : `there are ${known.slice(0, 10).join(", ")}`;
+  return {
+    message: `there is no ${what} named ${key}`,
+    mend: suggestion === undefined ? list : `write ${suggestion}; ${list}`,
+  };
+}
+
+function stepFaults({ path }: Reference, site: ExpressionSite): readonly ExpressionFault[] {
+  const [name, part] = path;
+  if (name === undefined) {
+    return [
+      {
+        message: "it does not name the step whose result it takes",
+        mend: 'write steps.NAME.output or steps["NAME"].output with a constant name',
+      },
+    ];
+  }
+  const step = site.steps.get(name);
+  if (step === undefined) return [unknownKey("step", name, [...site.steps.keys()])];
+  if (!site.isAncestor(step)) return [notBefore(name, site)];
+  if (part === "output" || part === "metadata") return [];
+  const shown = part === undefined ? "all of a step" : `steps.${name}.${part}`;
+  return [
+    {
+      message: `${shown} is not there to be read`,
+      mend: `write ${accessTo(name)}.output or ${accessTo(name)}.metadata`,
+    },
+  ];
+}
+
+function notBefore(name: string, site: ExpressionSite): ExpressionFault {
+  const message =
+    name === site.step
+      ? `step ${name} cannot read its own result`
+      : `step ${name} does not come before step ${site.step}`;
+  return { message, mend: name === site.step ? "take it from another step" : `add ${name} to dependsOn` };
+}
+
+/** How an expression names a step: a hyphen would be read as a subtraction. */
+export function accessTo(step: string): string {
+  return /^[a-z_][a-z0-9_]*$/.test(step) ? `steps.${step}` : `steps["${step}"]`;
+}
+
+function nameFaults(root: CelNode): readonly ExpressionFault[] {
+  return boundNames(root)
+    .filter((name) => rootVariables.some((variable) => variable === name))
+    .map((name) => ({
+      message: `${name} is a variable of every expression and cannot be bound again`,
+      mend: "choose another name",
+    }));
+}
+
+/** What cel-js offers beyond CEL and cannot be metered or has no use here; and patterns that no input can make right. */
+function callFaults(node: CelNode): readonly ExpressionFault[] {
+  return [...ownCallFaults(node), ...childrenOf(node).flatMap(callFaults)];
+}
+
+function ownCallFaults(node: CelNode): readonly ExpressionFault[] {
+  if (node.op !== "rcall") return [];
+  const [name, , [first]] = node.args as [string, CelNode, CelNode[]];
+  if (name === "json")
+    return [{ message: "json() is not available", mend: "a payload of type application/json is a value already" }];
+  if (name !== "matches" || first?.op !== "value" || typeof first.args !== "string") return [];
+  try {
+    compileRegex(first.args);
+    return [];
+  } catch (error) {
+    return [
+      { message: `the pattern of matches() is not valid: ${summaryOf(error)}`, mend: "write it in RE2's syntax" },
+    ];
+  }
+}
+
+/** `steps.a-b` where a step a-b exists: said before all else, for the other messages follow from it. */
+function hyphenFault(source: string, site: ExpressionSite): ExpressionFault | undefined {
+  for (const [, written = ""] of source.matchAll(/\bsteps\.([a-z0-9]+(?:-[a-z0-9]+)+)/g)) {
+    const name = [...site.steps.keys()]
+      .filter((step) => step.includes("-") && written.startsWith(step))
+      .sort((a, b) => b.length - a.length)[0];
+    if (name === undefined) continue;
+    return {
+      message: `steps.${written} is read as a subtraction, because of the hyphen`,
+      mend: `write ${accessTo(name)}`,
+    };
+  }
+  return undefined;
+}
+
+function parseFault(source: string, site: ExpressionSite, summary: string): ExpressionFault {
+  return hyphenFault(source, site) ?? { message: summary, mend: "correct the expression; its language is CEL" };
+}
+
+/** The first line of what went wrong: cel-js adds the source with a marker. */
+function summaryOf(error: unknown): string {
+  if (!(error instanceof Error)) return "it threw what is no error";
+  const line = error.message.split("\n", 1)[0] ?? "";
+  return line.length > 300 ? `${line.slice(0, 300)}…` : line;
+}
+
+function kindOf(value: unknown): string {
+  if (value === null) return "null";
+  if (typeof value === "bigint") return "an int";
+  if (typeof value === "number") return "a double";
+  if (typeof value === "string") return "a string";
+  return Array.isArray(value) ? "a list" : "a map or another value";
+}
