@@ -72,6 +72,15 @@ export class InvalidAnswer extends Error {
   override readonly name = "InvalidAnswer";
 }
 
+/** What an object that somebody answered with may have; nothing is known of the values. */
+interface Fields {
+  readonly payload?: unknown;
+  readonly json?: unknown;
+  readonly contentType?: unknown;
+  readonly metadata?: unknown;
+  readonly error?: unknown;
+}
+
 const encoder = new TextEncoder();
 const resultKeys: ReadonlySet<string> = new Set(["payload", "json", "contentType", "metadata"]);
 const wanted =
@@ -84,8 +93,8 @@ export function interpret(response: unknown): Answer {
   if (typeof response !== "object" || response === null || Array.isArray(response)) {
     throw new InvalidAnswer(`the answer is ${described(response)}; ${wanted}`);
   }
-  const fields = response as Record<string, unknown>;
-  if (fields["error"] !== undefined) return { ok: false, error: failureOf(fields["error"]) };
+  const fields: Fields = response;
+  if (fields.error !== undefined) return { ok: false, error: failureOf(fields.error) };
   for (const key of Object.keys(fields)) {
     if (!resultKeys.has(key))
       throw new InvalidAnswer(`the answer has the field ${JSON.stringify(key.slice(0, 80))}; ${wanted}`);
@@ -97,7 +106,7 @@ function textAnswer(text: string): Answer {
   return { ok: true, bytes: encoder.encode(text), contentType: textType, metadata: {} };
 }
 
-function resultOf(fields: Readonly<Record<string, unknown>>): Answer {
+function resultOf(fields: Fields): Answer {
   const { payload, json, contentType, metadata } = fields;
   if (payload !== undefined && json !== undefined) {
     throw new InvalidAnswer("the answer has both payload and json; give one of them");

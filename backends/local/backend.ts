@@ -58,7 +58,7 @@ class LocalBackend implements Backend {
     const { implementation } = spec;
     switch (implementation.kind) {
       case "Builtin":
-        return loadBuiltin(spec, implementation, this.#pool, this.#options.ports.scheduler);
+        return loadBuiltin(spec, implementation, this.#pool, this.#options.ports);
       case "Module":
         return this.#loadModule(spec, implementation, signal);
       default:

@@ -1,10 +1,10 @@
-import type { Scheduler } from "../../engine/clock.ts";
+import type { Clock, Ports, Scheduler } from "../../engine/clock.ts";
 import { MillraceError } from "../../engine/errors.ts";
 import type { JsonObject } from "../../engine/payload.ts";
 import type { CallContext, ProcessorRequest, ProcessorResponse } from "../../engine/processor.ts";
 import type { LoadedProcessor, LocalBuiltin, ProcessorSpec } from "../backend.ts";
 import type { WorkerPool } from "../worker-pool.ts";
-import { type Answer, interpret } from "./author.ts";
+import { type AuthorResponse, interpret } from "./author.ts";
 import type { Builtin, BuiltinCall } from "./builtins/builtin.ts";
 import { builtinCatalogue } from "./builtins/catalogue.ts";
 import { Options } from "./builtins/options.ts";
@@ -21,11 +21,11 @@ export function loadBuiltin(
   spec: ProcessorSpec,
   implementation: LocalBuiltin,
   pool: WorkerPool,
-  scheduler: Scheduler,
+  ports: Ports,
 ): LoadedProcessor {
   const builtin = builtinCatalogue.get(implementation.name);
   if (builtin === undefined) throw notFound(implementation.name);
-  return new BuiltinProcessor(spec, builtin, pool, scheduler);
+  return new BuiltinProcessor(spec, builtin, pool, ports);
 }
 
 function notFound(name: string): MillraceError {
@@ -66,36 +66,60 @@ class BuiltinProcessor implements LoadedProcessor {
   readonly #builtin: Builtin;
   readonly #prepared: PreparedBuiltin;
   readonly #pool: WorkerPool;
+  readonly #clock: Clock;
   readonly #maxInlineBytes: number;
 
-  constructor(spec: ProcessorSpec, builtin: Builtin, pool: WorkerPool, scheduler: Scheduler) {
+  constructor(spec: ProcessorSpec, builtin: Builtin, pool: WorkerPool, ports: Ports) {
     this.name = spec.name;
     this.intent = spec.intent;
     this.#builtin = builtin;
-    this.#prepared = new PreparedBuiltin(builtin, scheduler);
+    this.#prepared = new PreparedBuiltin(builtin, ports.scheduler);
+    this.#clock = ports.clock;
     this.#pool = pool;
     this.#maxInlineBytes = builtin.maxInlineBytes ?? defaultMaxInlineBytes;
   }
 
-  async process(request: ProcessorRequest, context: CallContext): Promise<ProcessorResponse> {
-    const bytes = bytesOf(request.payload) ?? (await request.payload.bytes(context.signal));
-    if (request.payload.size > this.#maxInlineBytes) {
-      const job = { kind: "Builtin", name: this.#builtin.name } as const;
-      return responseOf(await runInWorker(this.#pool, workerKey, job, { request, bytes, context }), request);
-    }
-    let answer: Answer;
+  /** Most payloads are in memory and most built-ins answer at once: then nothing is awaited. */
+  process(request: ProcessorRequest, context: CallContext): Promise<ProcessorResponse> {
+    const bytes = bytesOf(request.payload);
+    if (bytes === undefined) return this.#fetched(request, context);
+    if (bytes.byteLength > this.#maxInlineBytes) return this.#inWorker(request, bytes, context);
+    return this.#inline(request, bytes, context);
+  }
+
+  async #fetched(request: ProcessorRequest, context: CallContext): Promise<ProcessorResponse> {
+    const bytes = await request.payload.bytes(context.signal);
+    if (bytes.byteLength > this.#maxInlineBytes) return this.#inWorker(request, bytes, context);
+    return this.#inline(request, bytes, context);
+  }
+
+  #inline(request: ProcessorRequest, bytes: Uint8Array, context: CallContext): Promise<ProcessorResponse> {
     try {
-      answer = interpret(
-        await this.#prepared.with(request.options)(authorRequest(request, bytes), authorContext(context)),
-      );
+      const call = this.#prepared.with(request.options);
+      const response = call(authorRequest(request, bytes), authorContext(context));
+      if (response instanceof Promise) return answered(response, request);
+      return Promise.resolve(responseOf(interpret(response), request));
     } catch (thrown) {
-      answer = interpret(refusal(thrown));
+      return answered(Promise.reject(thrown), request);
     }
-    return responseOf(answer, request);
+  }
+
+  async #inWorker(request: ProcessorRequest, bytes: Uint8Array, context: CallContext): Promise<ProcessorResponse> {
+    const task = { kind: "Builtin", name: this.#builtin.name } as const;
+    const call = { request, bytes, context, clock: this.#clock };
+    return responseOf(await runInWorker(this.#pool, workerKey, task, call), request);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return Promise.resolve();
+  }
+}
+
+async function answered(response: Promise<AuthorResponse>, request: ProcessorRequest): Promise<ProcessorResponse> {
+  try {
+    return responseOf(interpret(await response), request);
+  } catch (thrown) {
+    return responseOf(interpret(refusal(thrown)), request);
   }
 }
 

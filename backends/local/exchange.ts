@@ -1,3 +1,4 @@
+import type { Clock } from "../../engine/clock.ts";
 import { MillraceError } from "../../engine/errors.ts";
 import { BytesPayload, type Payload } from "../../engine/payload.ts";
 import type { CallContext, ProcessorRequest, ProcessorResponse } from "../../engine/processor.ts";
@@ -49,14 +50,34 @@ export function authorRequest(request: ProcessorRequest, bytes: Uint8Array): Aut
   };
 }
 
-/** For code in this thread; the signal is asked for only when it is used. */
+/** For code in this thread. */
 export function authorContext(context: CallContext): AuthorContext {
-  return {
-    ...plainContext(context, context.timeoutMs),
-    get signal() {
-      return context.signal;
-    },
-  };
+  return new InlineContext(context);
+}
+
+/** The signal is asked for only when it is used: making one costs more than most built-ins. */
+class InlineContext implements AuthorContext {
+  readonly execution: AuthorContext["execution"];
+  readonly step: string;
+  readonly attempt: number;
+  readonly idempotencyKey: string;
+  readonly remainingMs: number;
+  readonly traceparent?: string;
+  readonly #context: CallContext;
+
+  constructor(context: CallContext) {
+    this.execution = context.execution;
+    this.step = context.step;
+    this.attempt = context.attempt;
+    this.idempotencyKey = context.idempotencyKey;
+    this.remainingMs = context.timeoutMs;
+    if (context.traceparent !== undefined) this.traceparent = context.traceparent;
+    this.#context = context;
+  }
+
+  get signal(): AbortSignal {
+    return this.#context.signal;
+  }
 }
 
 function plainContext(context: CallContext, remainingMs: number): Omit<AuthorContext, "signal"> {
@@ -87,15 +108,21 @@ export async function runInWorker(
   pool: WorkerPool,
   key: string,
   task: WorkerTask,
-  call: { readonly request: ProcessorRequest; readonly bytes: Uint8Array; readonly context: CallContext },
+  call: {
+    readonly request: ProcessorRequest;
+    readonly bytes: Uint8Array;
+    readonly context: CallContext;
+    readonly clock: Clock;
+  },
 ): Promise<Answer> {
-  const { request, bytes, context } = call;
+  const { request, bytes, context, clock } = call;
+  const startMs = clock.monotonic();
   const job = (): WorkerBody => {
     const { bytes: payload, transfer } = postable(bytes);
     const body: WorkerCall = {
       task,
       request: authorRequest(request, payload),
-      context: plainContext(context, context.timeoutMs),
+      context: plainContext(context, Math.max(0, context.timeoutMs - (clock.monotonic() - startMs))),
     };
     return { body, transfer };
   };

@@ -1,5 +1,5 @@
 import { pathToFileURL } from "node:url";
-import type { Ports } from "../../engine/clock.ts";
+import type { Clock, Ports } from "../../engine/clock.ts";
 import { MillraceError } from "../../engine/errors.ts";
 import type { CallContext, ProcessorRequest, ProcessorResponse } from "../../engine/processor.ts";
 import type { LoadedModule, LoadedProcessor, LocalModule, ProcessorSpec } from "../backend.ts";
@@ -171,6 +171,7 @@ class ThreadModule implements LoadedProcessor {
   readonly #source: ModuleSource;
   readonly #pool: WorkerPool;
   readonly #key: string;
+  readonly #clock: Clock;
   readonly #inFlight = new Set<Promise<unknown>>();
 
   constructor(spec: ProcessorSpec, module: LoadedModule, source: ModuleSource, options: ModuleOptions) {
@@ -181,12 +182,13 @@ class ThreadModule implements LoadedProcessor {
     this.#source = source;
     this.#pool = options.pool;
     this.#key = options.key;
+    this.#clock = options.ports.clock;
   }
 
   async process(request: ProcessorRequest, context: CallContext): Promise<ProcessorResponse> {
     const bytes = bytesOf(request.payload) ?? (await request.payload.bytes(context.signal));
     const task = { kind: "Module", module: this.#source } as const;
-    const running = runInWorker(this.#pool, this.#key, task, { request, bytes, context });
+    const running = runInWorker(this.#pool, this.#key, task, { request, bytes, context, clock: this.#clock });
     this.#inFlight.add(running);
     try {
       return responseOf(await running, request);
