@@ -91,7 +91,14 @@ describe("the controller runtime on a real API server", function () {
     await client.delete(configMaps, ref, { uid: updated.metadata.uid ?? "" }, signal);
     expect(await code(client.get(configMaps, ref, signal))).to.equal(404);
     expect(calls.map(({ verb, code }) => `${verb} ${code}`)).to.deep.equal([
-      ...["create 201", "update 200", "update 409", "patch 200", "patch 200", "patch 200", "get 200", "delete 200"],
+      "create 201",
+      "update 200",
+      "update 409",
+      "patch 200",
+      "patch 200",
+      "patch 200",
+      "get 200",
+      "delete 200",
       "get 404",
     ]);
   });
@@ -216,8 +223,15 @@ describe("the controller runtime on a real API server", function () {
   it("elects one leader, and the next one as soon as the first gives its Lease back", async () => {
     const elector = (identity: string) =>
       new LeaderElector({
-        ...{ client, ports: systemPorts, logger: silentLogger, namespace, name: "millrace", identity },
-        ...{ leaseDurationMs: 3_000, renewDeadlineMs: 2_000, retryPeriodMs: 200 },
+        client,
+        ports: systemPorts,
+        logger: silentLogger,
+        namespace,
+        name: "millrace",
+        identity,
+        leaseDurationMs: 3_000,
+        renewDeadlineMs: 2_000,
+        retryPeriodMs: 200,
       });
     const first = await elector("one").acquire(signal);
     expect(first.epoch).to.equal(0);
@@ -236,11 +250,16 @@ describe("the controller runtime on a real API server", function () {
     const created = await client.create(executions, execution("noted"), { namespace }, signal);
     const written: string[] = [];
     const observed = createHttpClient({
-      ...{ transport, ports: systemPorts, version: "0.0.0" },
+      transport,
+      ports: systemPorts,
+      version: "0.0.0",
       onCall: ({ verb }) => void written.push(verb),
     });
     await using events = createEventRecorder({
-      ...{ client: observed, ports: systemPorts, logger: silentLogger, instance: "millrace-0" },
+      client: observed,
+      ports: systemPorts,
+      logger: silentLogger,
+      instance: "millrace-0",
     });
     events.record(created, { type: "Warning", reason: "StepFailed", message: "step count failed: InvalidInput" });
     while (written.length < 1) await new Promise((resolve) => setImmediate(resolve));
