@@ -68,7 +68,11 @@ export class StatusWriter {
     this.#options = options;
   }
 
-  /** By a merge patch of what differs from `object`'s status: for kinds whose status has one writer. */
+  /**
+   * By a merge patch of what differs from `object`'s status: for kinds whose status has one writer. It bears the resource
+   * version, as the API server ignores a uid in a status patch: without it a stale difference could leave a union's old
+   * member, or land on a new object of the same name.
+   */
   patch(object: KubernetesObject, status: Draft, signal: AbortSignal): Promise<WriteOutcome> {
     return this.#submit(object, status, undefined, signal);
   }
@@ -162,7 +166,7 @@ export class StatusWriter {
       : await client.patch(
           resource,
           lane.base.metadata,
-          { type: "Merge", body: { status: change } },
+          { type: "Merge", body: { metadata: { resourceVersion: versionOf(lane.base) }, status: change } },
           "status",
           job.signal,
         );

@@ -152,22 +152,6 @@ describe("the controller runtime on a real API server", function () {
     expect(reflector.get(keyFor({ namespace, name: "first" }))).to.equal(undefined);
   });
 
-  it("is told 410 for a resource version that is compacted or never was, as an error or as an event", async () => {
-    const watch = client.watch(configMaps, { namespace, resourceVersion: "1", timeoutSeconds: 5 }, signal);
-    const seen: number[] = [];
-    try {
-      for await (const event of watch) {
-        if (event.type !== "ERROR") continue;
-        seen.push(event.status.code);
-        break;
-      }
-    } catch (error) {
-      seen.push((error as ApiError).status.code);
-    }
-    // A server that has not compacted anything yet may still know version 1.
-    expect(seen).to.satisfy((codes: number[]) => codes.length === 0 || codes[0] === 410);
-  });
-
   it("ends a watch when its signal aborts, and when its consumer leaves", async () => {
     const stop = new AbortController();
     const { resourceVersion } = await client.list(configMaps, { namespace }, signal);
