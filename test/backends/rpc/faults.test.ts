@@ -7,28 +7,23 @@ import {
   grpcAt,
   httpAt,
   millraceError,
-  openSockets,
   requestOf,
   rpcBackend,
   specOf,
   until,
 } from "../../support/rpc/calls.ts";
 import { echoed, startGrpcServer } from "../../support/rpc/grpc-server.ts";
-import { closedPort, echo, startHttpServer, startTcpServer } from "../../support/rpc/http-server.ts";
+import { echo, startHttpServer } from "../../support/rpc/http-server.ts";
+import { closedPort, startTcpServer } from "../../support/rpc/tcp-server.ts";
 
 const never = new AbortController().signal;
 
 describe("a network that fails", () => {
   let backend: Backend;
-  let socketsBefore: number;
   beforeEach(() => {
-    socketsBefore = openSockets();
     backend = rpcBackend();
   });
-  afterEach(async () => {
-    await backend[Symbol.asyncDispose]();
-    await until(() => openSockets() <= socketsBefore);
-  });
+  afterEach(() => backend[Symbol.asyncDispose]());
 
   const protocols = {
     GRPC: (port: number) => backend.load(specOf(grpcAt(`dns:///127.0.0.1:${port}`)), never),
@@ -164,7 +159,7 @@ describe("a network that fails", () => {
       const processor = await protocols.HTTP(server.port);
       for (let round = 1; round <= 3; round++) {
         expect((await call(processor)).ok).to.equal(true);
-        await until(() => openSockets() <= socketsBefore);
+        await until(() => server.open() === 0);
         expect(server.connections()).to.equal(round);
       }
     });
@@ -193,7 +188,7 @@ describe("a network that fails", () => {
       const processor = await protocols.GRPC(first.port);
       const result = millraceError(call(processor));
       await started.promise;
-      first.kill();
+      await first[Symbol.asyncDispose]();
       expect((await result).code).to.equal("ProcessorCrashed");
       await using _second = await startGrpcServer({ process: echoed, port: first.port });
       await recovered(processor);

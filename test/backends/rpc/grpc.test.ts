@@ -8,7 +8,6 @@ import {
   contextOf,
   grpcAt,
   millraceError,
-  openSockets,
   requestOf,
   rpcBackend,
   specOf,
@@ -32,7 +31,7 @@ describe("a gRPC processor", () => {
   afterEach(() => backend[Symbol.asyncDispose]());
 
   function load(server: GrpcTestServer, limits = {}, maxConnections = 4) {
-    return backend.load(specOf(grpcAt(server.target, maxConnections), limits), never);
+    return backend.load(specOf(grpcAt(server.endpoint, maxConnections), limits), never);
   }
 
   it("is sent the payload, its content type, metadata, options and context, and gives back the result", async () => {
@@ -131,7 +130,7 @@ describe("a gRPC processor", () => {
       const processor = await load(server);
       const error = await millraceError(processor.process(requestOf("x"), contextOf()));
       expect(error.code).to.equal(statusTable.grpc[name]);
-      expect(error.message).to.equal(`${server.target} answered ${name}: that was ${number}`);
+      expect(error.message).to.equal(`${server.endpoint} answered ${name}: that was ${number}`);
       expect(error.cause).to.be.instanceOf(Error);
     });
   }
@@ -281,7 +280,6 @@ describe("a gRPC processor", () => {
   });
 
   it("waits for its calls when it is disposed, takes no more, and leaves no socket", async () => {
-    const before = openSockets();
     const release = Promise.withResolvers<void>();
     const started = Promise.withResolvers<void>();
     await using server = await startGrpcServer({
@@ -300,7 +298,7 @@ describe("a gRPC processor", () => {
     expect((await running).ok).to.equal(true);
     await disposed;
     await processor[Symbol.asyncDispose]();
-    await until(() => openSockets() <= before);
+    await until(() => server.connections() === 0);
   });
 
   it("refuses an endpoint that is no gRPC target when it is loaded", async () => {

@@ -9,7 +9,6 @@ import {
   contextOf,
   httpAt,
   millraceError,
-  openSockets,
   requestOf,
   rpcBackend,
   specOf,
@@ -331,7 +330,6 @@ describe("an HTTP processor", () => {
   });
 
   it("waits for its calls when it is disposed, takes no more, and leaves no socket", async () => {
-    const before = openSockets();
     const release = Promise.withResolvers<void>();
     const started = Promise.withResolvers<void>();
     await using server = await startHttpServer(async (request, response) => {
@@ -348,7 +346,7 @@ describe("an HTTP processor", () => {
     expect((await running).ok).to.equal(true);
     await disposed;
     await processor[Symbol.asyncDispose]();
-    await until(() => openSockets() <= before);
+    await until(() => server.open() === 0);
   });
 
   it("is probed by a connection alone", async () => {

@@ -67,8 +67,3 @@ export async function millraceError(promise: Promise<unknown>): Promise<Millrace
 export async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
 }
-
-/** TCP sockets of this process, either end. */
-export function openSockets(): number {
-  return process.getActiveResourcesInfo().filter((name) => name === "TCPSocketWrap").length;
-}

@@ -5,7 +5,7 @@ import { echo, startHttpServer } from "./http-server.ts";
 
 const endpoint =
   process.argv[2] === "grpc"
-    ? (await startGrpcServer({ process: echoed })).target
+    ? (await startGrpcServer({ process: echoed })).endpoint
     : (await startHttpServer(echo)).endpoint;
 console.log(endpoint);
 process.stdin.resume().once("end", () => process.exit(0));

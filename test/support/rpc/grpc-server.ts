@@ -14,6 +14,7 @@ import {
   type ProcessRequestMessage,
   type ProcessResponseMessage,
 } from "../../../backends/rpc/protocol.ts";
+import { startTcpServer } from "./tcp-server.ts";
 
 export type ProcessCall = ServerUnaryCall<ProcessRequestMessage, ProcessResponseMessage>;
 
@@ -27,10 +28,12 @@ export interface GrpcServerOptions {
 }
 
 export interface GrpcTestServer extends AsyncDisposable {
-  readonly target: string;
+  readonly endpoint: string;
   readonly port: number;
-  /** Drops all connections at once. */
-  kill(): void;
+  /** Connections that are open now. */
+  readonly connections: () => number;
+  /** Cuts the connection that a call came over. */
+  cut(call: ProcessCall): void;
 }
 
 /** A gRPC status other than OK. */
@@ -56,31 +59,34 @@ async function answer(
   }
 }
 
-/** A real gRPC server on loopback, in this process. */
+/** A real gRPC server on loopback, in this process. Disposing it drops all connections at once. */
 export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcTestServer> {
-  const server = new Server({ "grpc.max_receive_message_length": -1, ...options.options });
-  const service = loadProcessorService();
-  const { describe } = options;
-  server.addService(service as unknown as ServiceDefinition, {
+  const grpc = new Server({ "grpc.max_receive_message_length": -1, ...options.options });
+  grpc.addService(loadProcessorService() as unknown as ServiceDefinition, {
     Process: (call: ProcessCall, callback: sendUnaryData<ProcessResponseMessage>) => {
       void answer(options.process, call, callback);
     },
     Describe: (_call: unknown, callback: sendUnaryData<DescribeResponseMessage>) => {
-      if (describe === undefined) callback({ code: status.UNIMPLEMENTED, details: "no Describe here" });
-      else callback(null, describe);
+      if (options.describe === undefined) callback({ code: status.UNIMPLEMENTED, details: "no Describe here" });
+      else callback(null, options.describe);
     },
   });
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync(`127.0.0.1:${options.port ?? 0}`, ServerCredentials.createInsecure(), (error, bound) => {
-      if (error === null) resolve(bound);
-      else reject(error);
-    });
-  });
+  const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
+  const tcp = await startTcpServer((socket) => injector.injectConnection(socket), options.port);
   return {
-    target: `127.0.0.1:${port}`,
-    port,
-    kill: () => server.forceShutdown(),
-    [Symbol.asyncDispose]: async () => server.forceShutdown(),
+    endpoint: `127.0.0.1:${tcp.port}`,
+    port: tcp.port,
+    connections: () => tcp.sockets.size,
+    cut: (call) => {
+      for (const socket of tcp.sockets) {
+        if (call.getPeer() === `${socket.remoteAddress}:${socket.remotePort}`) socket.destroy();
+      }
+    },
+    [Symbol.asyncDispose]: async () => {
+      await tcp[Symbol.asyncDispose]();
+      injector.destroy();
+      grpc.forceShutdown();
+    },
   };
 }
 

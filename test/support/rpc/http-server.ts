@@ -1,11 +1,13 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import { type AddressInfo, createServer as createTcpServer, type Socket } from "node:net";
+import type { AddressInfo } from "node:net";
 
 export interface HttpTestServer extends AsyncDisposable {
   readonly endpoint: string;
   readonly port: number;
   /** Connections that were ever made. */
   readonly connections: () => number;
+  /** Connections that are open now. */
+  readonly open: () => number;
 }
 
 export type HttpListener = (request: IncomingMessage, response: ServerResponse) => Promise<void> | void;
@@ -21,8 +23,13 @@ export async function startHttpServer(listener: HttpListener, port = 0): Promise
     answer(listener, request, response).catch(() => request.socket.destroy());
   });
   let connections = 0;
-  server.on("connection", () => {
+  let open = 0;
+  server.on("connection", (socket) => {
     connections += 1;
+    open += 1;
+    socket.on("close", () => {
+      open -= 1;
+    });
   });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject).listen(port, "127.0.0.1", resolve);
@@ -32,46 +39,13 @@ export async function startHttpServer(listener: HttpListener, port = 0): Promise
     endpoint: `http://127.0.0.1:${bound}`,
     port: bound,
     connections: () => connections,
+    open: () => open,
     [Symbol.asyncDispose]: () =>
       new Promise<void>((resolve) => {
         server.close(() => resolve());
         server.closeAllConnections();
       }),
   };
-}
-
-export interface TcpTestServer extends AsyncDisposable {
-  readonly port: number;
-  readonly sockets: ReadonlySet<Socket>;
-}
-
-/** A server that speaks no protocol: the test writes the bytes. */
-export async function startTcpServer(onSocket: (socket: Socket) => void): Promise<TcpTestServer> {
-  const sockets = new Set<Socket>();
-  const server = createTcpServer((socket) => {
-    sockets.add(socket);
-    socket.on("error", () => undefined);
-    socket.on("close", () => sockets.delete(socket));
-    onSocket(socket);
-  });
-  await new Promise<void>((resolve) => {
-    server.listen(0, "127.0.0.1", resolve);
-  });
-  return {
-    port: (server.address() as AddressInfo).port,
-    sockets,
-    [Symbol.asyncDispose]: () =>
-      new Promise<void>((resolve) => {
-        server.close(() => resolve());
-        for (const socket of sockets) socket.destroy();
-      }),
-  };
-}
-
-/** A port of loopback on which nothing listens. */
-export async function closedPort(): Promise<number> {
-  await using server = await startTcpServer(() => undefined);
-  return server.port;
 }
 
 export async function bodyOf(request: IncomingMessage): Promise<Buffer> {

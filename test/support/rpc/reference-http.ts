@@ -2,12 +2,11 @@
 // then really dies of a crash.
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { decodeMetadata, encodeMetadata } from "../../../backends/rpc/headers.ts";
-import { bodyOf, startHttpServer } from "./http-server.ts";
+import { bodyOf, type HttpTestServer, startHttpServer } from "./http-server.ts";
 import { referenceAnswer } from "./reference.ts";
-import type { ReferenceServer } from "./reference-grpc.ts";
 
 /** Without `die`, a crash cuts the connection that the call came over, and nothing else. */
-export async function startReferenceHttp(die?: () => void): Promise<ReferenceServer> {
+export async function startReferenceHttp(die?: () => void): Promise<HttpTestServer> {
   return await startHttpServer(async (request, response) => answer(request, response, await bodyOf(request), die));
 }
 
