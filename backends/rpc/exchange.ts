@@ -76,7 +76,6 @@ class ExchangeHandler implements Dispatcher.DispatchHandler {
     status: number,
     headers: Dispatcher.ResponseData["headers"],
   ): void {
-    if (status < 200) return;
     this.#status = status;
     this.#headers = headers;
     this.#maxBytes = status < 300 ? this.#request.maxBodyBytes : maxFailureBytes;

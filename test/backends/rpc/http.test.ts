@@ -268,6 +268,25 @@ describe("an HTTP processor", () => {
     await closed.promise;
   });
 
+  it("sends nothing when it is cancelled while its connection is being made", async () => {
+    const seen: unknown[] = [];
+    await using server = await startHttpServer((request, response) => {
+      seen.push(request.headers["millrace-step"]);
+      return echo(request, response);
+    });
+    const processor = await load(server, {}, 1);
+    const controller = new AbortController();
+    const context = contextOf({ step: "given-up", signal: controller.signal });
+    const first = millraceError(processor.process(requestOf("x"), context));
+    // Long enough for the request to be with undici, too short for a connection.
+    for (let turn = 0; turn < 20; turn++) await Promise.resolve();
+    const reason = new MillraceError("Cancelled", "enough");
+    controller.abort(reason);
+    expect(await first).to.equal(reason);
+    expect((await processor.process(requestOf("x"), contextOf({ step: "next" }))).ok).to.equal(true);
+    expect([seen, server.connections()]).to.deep.equal([["next"], 1]);
+  });
+
   it("tells a call that waited for a connection only what is left of its time", async () => {
     const seen: number[] = [];
     const release = Promise.withResolvers<void>();
