@@ -1,0 +1,203 @@
+import { executions, pipelines, processors } from "../api/kinds.ts";
+import type { Execution } from "../api/types.ts";
+import { type Catalog, Register } from "../catalog.ts";
+import type { ExecutionController } from "../execution/controller.ts";
+import { createExecutionController } from "../execution/reconciler.ts";
+import type { NamespaceUids } from "../payloads/namespaces.ts";
+import type { PayloadStore } from "../payloads/store.ts";
+import { byProcessor, PipelineReconciler } from "../pipeline/reconciler.ts";
+import { RevisionStore } from "../pipeline/revision.ts";
+import { ConfigMapVersions } from "../processor/config-maps.ts";
+import type { Backends } from "../processor/load.ts";
+import { ProcessorReconciler } from "../processor/reconciler.ts";
+import { Versions } from "../processor/versions.ts";
+import { keyFor, keyOf, type ObjectKey } from "../runtime/object-key.ts";
+import type { Indexer } from "../runtime/object-store.ts";
+import { StatusWriter } from "../runtime/status-writer.ts";
+import { Controlled } from "./controlled.ts";
+import type { Runtime } from "./runtime.ts";
+
+export interface ControllersOptions {
+  readonly runtime: Runtime;
+  readonly backends: Backends;
+  readonly payloads: PayloadStore;
+  readonly uids: NamespaceUids;
+  /** Empty: all. */
+  readonly namespaces: readonly string[];
+}
+
+/** Reconciles at once. A Processor's may wait for an endpoint for seconds, an Execution's for writes. */
+const concurrency = { processors: 32, pipelines: 4, executions: 16 } as const;
+
+/** Finds the Executions that name a revision, by `namespace/name` of it. */
+const byRevision: Indexer = (object) => {
+  const { metadata, status } = object as Execution;
+  if (status?.pipelineRevision === undefined) return [];
+  return [keyFor({ namespace: metadata.namespace ?? "", name: status.pipelineRevision })];
+};
+
+/** The three kinds' controllers, wired to each other by the catalog. */
+export class Controllers {
+  readonly catalog: Catalog;
+  readonly revisions: RevisionStore;
+  readonly processors: Controlled;
+  readonly pipelines: Controlled;
+  readonly executions: Controlled;
+  readonly execution: ExecutionController;
+  readonly versions: Versions;
+  readonly configMaps: ConfigMapVersions;
+  readonly #options: ControllersOptions;
+  readonly #processorReconciler: ProcessorReconciler;
+  readonly #pipelineReconciler: PipelineReconciler;
+
+  constructor(options: ControllersOptions) {
+    const { client, ports, schemas, logger, metrics, budget } = options.runtime;
+    this.#options = options;
+    const entries = { processors: new Register(), pipelines: new Register() } as Pick<
+      Catalog,
+      "processors" | "pipelines"
+    >;
+    this.revisions = new RevisionStore({ client, clock: ports.clock, schemas });
+    this.versions = new Versions({ ports, logger, metrics, budget, entries: entries.processors });
+    this.processors = this.#controlledProcessors();
+    this.configMaps = this.#configMapVersions();
+    this.#processorReconciler = this.#newProcessorReconciler();
+    this.pipelines = this.#controlledPipelines();
+    this.#pipelineReconciler = this.#newPipelineReconciler(entries);
+    this.catalog = {
+      ...entries,
+      compileInline: (namespace, name, spec) => this.#pipelineReconciler.compileInline(namespace, name, spec),
+      revisions: this.revisions,
+    };
+    this.execution = this.#newExecutionController();
+    this.executions = this.#controlledExecutions();
+    entries.processors.onChange((namespace, name) => this.#enqueuePipelinesOf(keyFor({ namespace, name })));
+  }
+
+  get all(): readonly Controlled[] {
+    return [this.processors, this.pipelines, this.executions];
+  }
+
+  /** Whether any Execution, finished or not, names the revision. */
+  isRevisionNamed(namespace: string, revision: string): boolean {
+    const [found] = this.executions.kind.byIndex("revision", keyFor({ namespace, name: revision }));
+    return found !== undefined;
+  }
+
+  /** Starts to write: once everything is listed, and only as the leader. */
+  work(): void {
+    this.processors.work(this.#processorReconciler);
+    this.pipelines.work(this.#pipelineReconciler);
+    this.executions.work(this.execution);
+  }
+
+  #controlledProcessors(): Controlled {
+    const { runtime, namespaces } = this.#options;
+    return new Controlled({
+      runtime,
+      namespaces,
+      resource: processors,
+      concurrency: concurrency.processors,
+      // At once: a Processor that the catalog does not know counts as deleted.
+      onChange: (key) => this.#announce(key),
+    });
+  }
+
+  #announce(key: ObjectKey): void {
+    if (this.processors.kind.get(key) !== undefined) this.versions.announceNew(key);
+  }
+
+  #configMapVersions(): ConfigMapVersions {
+    const { watchClient: client, ports, logger, metrics } = this.#options.runtime;
+    return new ConfigMapVersions({
+      client,
+      ports,
+      logger,
+      metrics,
+      onChange: (keys) => {
+        for (const key of keys) this.processors.queue.add(key);
+      },
+    });
+  }
+
+  #newProcessorReconciler(): ProcessorReconciler {
+    const { runtime, backends } = this.#options;
+    const { ports, schemas, events } = runtime;
+    return new ProcessorReconciler({
+      ports,
+      schemas,
+      events,
+      backends,
+      processors: this.processors.kind,
+      versions: this.versions,
+      configMaps: this.configMaps,
+      statuses: statusWriter(runtime, this.processors),
+    });
+  }
+
+  #controlledPipelines(): Controlled {
+    const { runtime, namespaces } = this.#options;
+    return new Controlled({
+      runtime,
+      namespaces,
+      resource: pipelines,
+      concurrency: concurrency.pipelines,
+      indexers: { processor: byProcessor },
+      onChange: (key) => this.#pipelineReconciler.announceNew(key),
+    });
+  }
+
+  #newPipelineReconciler(entries: Pick<Catalog, "processors" | "pipelines">): PipelineReconciler {
+    const { runtime } = this.#options;
+    const { ports, schemas, events } = runtime;
+    return new PipelineReconciler({
+      ports,
+      schemas,
+      events,
+      pipelines: this.pipelines.kind,
+      processors: this.processors.kind,
+      catalogued: entries.processors,
+      entries: entries.pipelines,
+      statuses: statusWriter(runtime, this.pipelines),
+    });
+  }
+
+  #enqueuePipelinesOf(processor: ObjectKey): void {
+    for (const object of this.pipelines.kind.byIndex("processor", processor)) this.pipelines.queue.add(keyOf(object));
+  }
+
+  #newExecutionController(): ExecutionController {
+    const { runtime, payloads, uids } = this.#options;
+    const { client, ports, events, logger, metrics, replica } = runtime;
+    return createExecutionController({
+      client,
+      ports,
+      catalog: this.catalog,
+      payloads,
+      namespaces: uids,
+      cached: (key) => this.executions.kind.get(key),
+      observe: (object) => this.executions.kind.observe(object),
+      enqueue: (key) => this.executions.queue.add(key),
+      events,
+      logger,
+      metrics,
+      replica,
+    });
+  }
+
+  #controlledExecutions(): Controlled {
+    const { runtime, namespaces } = this.#options;
+    return new Controlled({
+      runtime,
+      namespaces,
+      resource: executions,
+      concurrency: concurrency.executions,
+      indexers: { revision: byRevision },
+      transform: this.execution.slim,
+    });
+  }
+}
+
+function statusWriter({ client, ports, logger }: Runtime, { kind, resource }: Controlled): StatusWriter {
+  return new StatusWriter({ client, resource, ports, logger, onWritten: (object) => kind.observe(object) });
+}

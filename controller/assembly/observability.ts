@@ -1,0 +1,110 @@
+import { type HealthCheck, type ListenAddress, type ProbeServerOptions, startProbeServer } from "../runtime/health.ts";
+import type { GaugeSource } from "../runtime/metrics.ts";
+import type { Controllers } from "./controllers.ts";
+import type { Runtime } from "./runtime.ts";
+
+export interface Observed {
+  readonly runtime: Runtime;
+  readonly controllers: Controllers;
+  readonly options: {
+    /** Absent: not served. */
+    readonly metrics?: ListenAddress;
+    /** Absent: not served. */
+    readonly probes?: ListenAddress;
+  };
+}
+
+/** Where it is served in fact. */
+export interface BoundPorts {
+  readonly probesPort?: number;
+  readonly metricsPort?: number;
+}
+
+/** A watch gets a bookmark every minute: a kind that was not heard of for that long will not be heard of again. */
+const maxSilentMs = 300_000;
+
+/** Serves `/healthz`, `/readyz` and `/metrics`, where they were asked for. */
+export async function observe(observed: Observed, opened: AsyncDisposableStack): Promise<BoundPorts> {
+  const { runtime, options } = observed;
+  for (const source of gauges(observed)) runtime.metrics.addGauge(source);
+  const server = probeServer(observed);
+  if (server === undefined) return {};
+  const started = opened.use(await startProbeServer(server));
+  return {
+    ...(options.probes === undefined ? {} : { probesPort: started.port }),
+    ...(started.metricsPort === undefined ? {} : { metricsPort: started.metricsPort }),
+  };
+}
+
+function probeServer(observed: Observed): ProbeServerOptions | undefined {
+  const { metrics, probes } = observed.options;
+  const { registry } = observed.runtime;
+  const checks = healthChecks(observed);
+  if (probes === undefined) return metrics && { address: metrics, checks, metrics: registry };
+  if (metrics === undefined) return { address: probes, checks };
+  return { address: probes, checks, metrics: registry, metricsAddress: metrics };
+}
+
+function healthChecks({ controllers }: Observed): readonly HealthCheck[] {
+  return [
+    {
+      name: "watches",
+      kind: "Live",
+      check() {
+        const silent = controllers.all.filter(({ kind }) => kind.silentMs > maxSilentMs).map(({ kind }) => kind.name);
+        if (silent.length === 0) return undefined;
+        return `nothing was heard of ${silent.join(", ")} for over ${maxSilentMs / 1000} s`;
+      },
+    },
+    {
+      name: "caches",
+      kind: "Ready",
+      check() {
+        const missing = controllers.all.filter(({ kind }) => !kind.hasSynced).map(({ kind }) => kind.name);
+        return missing.length === 0 ? undefined : `not listed yet: ${missing.join(", ")}`;
+      },
+    },
+  ];
+}
+
+function gauges({ controllers }: Observed): readonly GaugeSource[] {
+  const { versions, execution, configMaps } = controllers;
+  return [
+    {
+      name: "millrace_queue_depth",
+      help: "Keys that wait for a worker, and keys that wait for their time.",
+      labels: ["queue", "state"],
+      *read() {
+        for (const { queue } of controllers.all) {
+          yield { labels: { queue: queue.name, state: "ready" }, value: queue.depth };
+          yield { labels: { queue: queue.name, state: "delayed" }, value: queue.delayed };
+        }
+      },
+    },
+    {
+      name: "millrace_objects",
+      help: "Objects that are known, by kind.",
+      labels: ["kind"],
+      *read() {
+        for (const { kind } of controllers.all) yield { labels: { kind: kind.name }, value: kind.size };
+      },
+    },
+    gauge("millrace_processor_versions", "Loaded versions of Processors.", () => ({ ...versions.load })),
+    gauge("millrace_executions", "Executions that run, and those that wait for a place.", () => ({
+      ...execution.load,
+    })),
+    gauge("millrace_config_map_watches", "ConfigMaps with modules.", () => ({ watched: configMaps.size })),
+  ];
+}
+
+/** One sample for each name that `read` gives, as the label `state`. */
+function gauge(name: string, help: string, read: () => Readonly<Record<string, number>>): GaugeSource {
+  return {
+    name,
+    help,
+    labels: ["state"],
+    *read() {
+      for (const [state, value] of Object.entries(read())) yield { labels: { state }, value };
+    },
+  };
+}
