@@ -54,7 +54,7 @@ export async function loadThreadModule(
     return new ThreadModule(spec, loadedModule(plugin, inspection), source, options);
   } catch (error) {
     options.pool.retire(options.key);
-    throw error instanceof MillraceError ? error : new MillraceError("InvalidInput", String(error), { cause: error });
+    throw named(error, module.file);
   }
 }
 
