@@ -1,5 +1,6 @@
-// `npm run generate`: writes what is made from crds/, the API's one source: controller/api/types.ts.
-// `node scripts/generate.ts --check` writes nothing and fails when the file in the tree is stale.
+// `npm run generate`: writes what is made from crds/, the API's one source: controller/api/types.ts and schemas.ts.
+// `node scripts/generate.ts --check` writes nothing and fails when a file in the tree is stale.
+import { spawnSync } from "node:child_process";
 import { readFile, writeFile } from "node:fs/promises";
 import { isDeepStrictEqual } from "node:util";
 import { compile, type JSONSchema } from "json-schema-to-typescript";
@@ -28,7 +29,6 @@ interface CustomResourceDefinition {
 }
 
 const root = new URL("../", import.meta.url);
-const target = new URL("controller/api/types.ts", root);
 const sources = ["processor", "pipeline", "execution"];
 
 /** The exported name of each object that has one, by its path. Two paths of one name must have one shape. */
@@ -160,10 +160,9 @@ const banner = `// Made from crds/ by \`npm run generate\`; not to be edited. Th
 import type { Json } from "../../engine/payload.ts";
 import type { KubernetesObject, ObjectMeta } from "./client.ts";`;
 
-async function generateTypes(): Promise<string> {
+async function generateTypes(crds: readonly CustomResourceDefinition[]): Promise<string> {
   const definitions: Definitions = {};
-  const kinds: string[] = [];
-  for (const name of sources) kinds.push(addKind(await readDefinition(name), definitions));
+  const kinds = crds.map((crd) => addKind(crd, definitions));
   const text = await compile({ definitions } as JSONSchema, "Api", {
     additionalProperties: false,
     bannerComment: banner,
@@ -172,6 +171,25 @@ async function generateTypes(): Promise<string> {
     style: { printWidth: 120 },
   });
   return kinds.reduce(asKubernetesObject, readOnly(withoutNotes(text)));
+}
+
+/** The schemas for offline validation, without what is for people. */
+function generateSchemas(crds: readonly CustomResourceDefinition[]): string {
+  const schemas = crds.map(({ spec }) => [spec.names.kind, spec.versions[0]?.schema.openAPIV3Schema]);
+  const isText = (key: string, value: unknown) => key === "description" && typeof value === "string";
+  const json = JSON.stringify(Object.fromEntries(schemas), (key, value) => (isText(key, value) ? undefined : value));
+  return formatted(`// Made from crds/ by \`npm run generate\`; not to be edited. What offline validation goes by.
+import type { Kind, StructuralSchema } from "./structural-schema.ts";
+
+export const schemas: Readonly<Record<Kind, StructuralSchema>> = ${json};
+`);
+}
+
+function formatted(source: string): string {
+  const biome = new URL("node_modules/.bin/biome", root).pathname;
+  const result = spawnSync(biome, ["format", "--stdin-file-path=generated.ts"], { input: source, encoding: "utf8" });
+  if (result.status !== 0) throw new Error(`biome cannot format what was generated: ${result.stderr}`);
+  return result.stdout;
 }
 
 /** The compiler's notes on where a definition came from, and its empty root, say nothing to a reader. */
@@ -196,10 +214,14 @@ function asKubernetesObject(text: string, kind: string): string {
   return text.replace(`export interface ${kind} {`, `export interface ${kind} extends KubernetesObject {`);
 }
 
-const generated = await generateTypes();
-if (!process.argv.includes("--check")) {
-  await writeFile(target, generated);
-} else if ((await readFile(target, "utf8").catch(() => "")) !== generated) {
-  console.error("controller/api/types.ts is not what crds/ says: run `npm run generate` and commit the file");
-  process.exitCode = 1;
+const crds = await Promise.all(sources.map(readDefinition));
+const generated = { "types.ts": await generateTypes(crds), "schemas.ts": generateSchemas(crds) };
+for (const [name, text] of Object.entries(generated)) {
+  const target = new URL(`controller/api/${name}`, root);
+  if (!process.argv.includes("--check")) {
+    await writeFile(target, text);
+  } else if ((await readFile(target, "utf8").catch(() => "")) !== text) {
+    console.error(`controller/api/${name} is not what crds/ says: run \`npm run generate\` and commit the file`);
+    process.exitCode = 1;
+  }
 }

@@ -1,0 +1,134 @@
+import { Environment } from "@marcbachmann/cel-js";
+import { closest } from "../../engine/names.ts";
+import {
+  childPath,
+  type Draft,
+  type DraftObject,
+  type FieldProblem,
+  isDraftObject,
+  propertySchema,
+  type StructuralSchema,
+  type ValidationRule,
+} from "./structural-schema.ts";
+
+type Evaluate = (variables: { readonly self: unknown; readonly oldSelf?: unknown }) => unknown;
+type Native = (self: Draft, path: string) => FieldProblem[];
+
+/** The rule that core CEL cannot say within the server's cost limit; its text, and what it means here. */
+const dependencyRule =
+  "[self.steps.transformMapEntry(i, t, {t.name: true})].all(names, self.steps.all(s, !has(s.dependsOn) || s.dependsOn.all(d, d in names)))";
+const nativeRules: ReadonlyMap<string, Native> = new Map([[dependencyRule, unknownDependencies]]);
+
+const environment = new Environment().registerVariable("self", "dyn").registerVariable("oldSelf", "dyn");
+/** Rules are parsed when they are first needed: most objects need few. */
+const parsed = new Map<string, Evaluate>();
+
+/**
+ * Evaluates the CEL rules of the schema and of all that is below it, each on the value it describes. Those that name
+ * `oldSelf` need the old value: without one, they say nothing. A list whose items have no key has no old items.
+ */
+export function checkRules(
+  value: Draft,
+  old: Draft | undefined,
+  schema: StructuralSchema,
+  path: string,
+): FieldProblem[] {
+  const own = (schema["x-kubernetes-validations"] ?? []).flatMap((rule) => checkRule(rule, value, old, schema, path));
+  return [...own, ...childrenOf(value, old, schema, path).flatMap((child) => checkRules(...child))];
+}
+
+type Child = Parameters<typeof checkRules>;
+
+function childrenOf(value: Draft, old: Draft | undefined, schema: StructuralSchema, path: string): Child[] {
+  if (Array.isArray(value)) {
+    const { items } = schema;
+    return items === undefined ? [] : value.map((item, index) => [item, undefined, items, `${path}[${index}]`]);
+  }
+  if (!isDraftObject(value)) return [];
+  return Object.entries(value).flatMap(([key, child]): Child[] => {
+    const known = propertySchema(schema, key);
+    const oldChild = isDraftObject(old) && Object.hasOwn(old, key) ? old[key] : undefined;
+    return known === undefined ? [] : [[child, oldChild, known, childPath(path, key)]];
+  });
+}
+
+function checkRule(
+  rule: ValidationRule,
+  value: Draft,
+  old: Draft | undefined,
+  schema: StructuralSchema,
+  path: string,
+): FieldProblem[] {
+  const native = nativeRules.get(rule.rule);
+  if (native !== undefined) return native(value, path);
+  const isTransition = rule.rule.includes("oldSelf");
+  if (isTransition && old === undefined) return [];
+  const self = toCel(value, schema);
+  const variables = isTransition ? { self, oldSelf: toCel(old ?? null, schema) } : { self };
+  if (holds(rule.rule, variables)) return [];
+  return [{ path: `${path}${rule.fieldPath ?? ""}`.replace(/^\./, ""), message: rule.message }];
+}
+
+/** A rule that cannot be evaluated is not met: so does the server say. */
+function holds(rule: string, variables: Parameters<Evaluate>[0]): boolean {
+  const evaluate = parsed.get(rule) ?? environment.parse(rule);
+  parsed.set(rule, evaluate);
+  try {
+    return evaluate(variables) === true;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * The value as CEL on the server sees it: fields that the schema types, integers as ints. JSON without a type can only be
+ * compared. Sets and list-maps are equal in any order, so they are put into one.
+ */
+function toCel(value: Draft, schema: StructuralSchema): unknown {
+  if (value === null) return null;
+  if (schema.type === undefined && schema["x-kubernetes-int-or-string"] !== true) return canonicalJson(value);
+  if (typeof value === "number") return schema.type === "number" ? value : BigInt(value);
+  if (Array.isArray(value)) return toCelList(value, schema);
+  if (!isDraftObject(value)) return value;
+  const fields = Object.entries(value).map(([key, child]) => {
+    return [key, toCel(child, propertySchema(schema, key) ?? {})] as const;
+  });
+  return new Map(fields);
+}
+
+function toCelList(value: readonly Draft[], schema: StructuralSchema): unknown[] {
+  const { items = {} } = schema;
+  const listType = schema["x-kubernetes-list-type"];
+  if (listType !== "set" && listType !== "map") return value.map((item) => toCel(item, items));
+  const [key = ""] = schema["x-kubernetes-list-map-keys"] ?? [];
+  const nameOf = (item: Draft) => String(isDraftObject(item) ? item[key] : item);
+  const sorted = value.toSorted((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));
+  return sorted.map((item) => toCel(item, items));
+}
+
+function canonicalJson(value: Draft): string {
+  return JSON.stringify(value, (_, child: Draft) => {
+    if (!isDraftObject(child)) return child;
+    return Object.fromEntries(Object.entries(child).toSorted(([a], [b]) => (a < b ? -1 : 1)));
+  });
+}
+
+function unknownDependencies(spec: Draft, path: string): FieldProblem[] {
+  const steps = isDraftObject(spec) && Array.isArray(spec.steps) ? spec.steps.filter(isDraftObject) : [];
+  const names = new Set(steps.map((step) => String(step.name)));
+  return steps.flatMap((step, index) => unknownNames(step, names, `${path}.steps[${index}].dependsOn`));
+}
+
+function unknownNames(step: DraftObject, names: ReadonlySet<string>, path: string): FieldProblem[] {
+  const dependsOn = Array.isArray(step.dependsOn) ? step.dependsOn : [];
+  return dependsOn.flatMap((item, index) => {
+    const name = String(item);
+    if (names.has(name)) return [];
+    const similar = closest(name, names);
+    return {
+      path: `${path}[${index}]`,
+      message: `there is no step ${JSON.stringify(name)} here`,
+      mend: similar === undefined ? "Name a step of the same Pipeline, or remove it." : `Did you mean ${similar}?`,
+    };
+  });
+}
