@@ -33,8 +33,15 @@ export async function readInput(
   client: Client,
   signal: AbortSignal,
 ): Promise<RunInput> {
-  const parameters = boundParameters(execution, pipeline);
+  const given: [string, Json][] = (execution.spec.parameters ?? []).map(({ name, value }) => [name, value ?? null]);
   const input = await inputPayload(execution, client, signal);
+  return checkedInput(pipeline, Object.fromEntries(given), input);
+}
+
+/** Fills in the parameters' defaults and checks all of it against the Pipeline. Throws MillraceError InvalidInput or PayloadTooLarge. */
+export function checkedInput(pipeline: CompiledPipeline, given: JsonObject, input: BytesPayload): RunInput {
+  const parameters = bindParameters(pipeline.plan, given);
+  refuse(pipeline.checkParameters(parameters));
   if (input.size > pipeline.maxInputBytes) {
     const mend = "send less, or raise input.maxSize of the Pipeline";
     const message = `the input has ${input.size} bytes, and the Pipeline takes ${pipeline.maxInputBytes}; ${mend}`;
@@ -42,13 +49,6 @@ export async function readInput(
   }
   checkInput(input, pipeline);
   return { input, parameters };
-}
-
-function boundParameters(execution: Execution, pipeline: CompiledPipeline): JsonObject {
-  const given: [string, Json][] = (execution.spec.parameters ?? []).map(({ name, value }) => [name, value ?? null]);
-  const parameters = bindParameters(pipeline.plan, Object.fromEntries(given));
-  refuse(pipeline.checkParameters(parameters));
-  return parameters;
 }
 
 function checkInput(input: BytesPayload, { checkInput: check }: CompiledPipeline): void {

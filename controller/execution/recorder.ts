@@ -10,7 +10,7 @@ const maxDigests = 16;
 
 export interface RecorderOptions {
   readonly clock: Clock;
-  readonly payloads: RunPayloads;
+  readonly payloads: Pick<RunPayloads, "row">;
   /** Aborts what is being stored. */
   readonly signal: AbortSignal;
   readonly steps: readonly { readonly name: string; readonly processor: string }[];
