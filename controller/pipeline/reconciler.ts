@@ -1,6 +1,7 @@
 import type { Ports } from "../../engine/clock.ts";
 import type { KubernetesObject } from "../api/client.ts";
 import type { SchemaCompiler } from "../api/json-schema.ts";
+import { observedConditions } from "../api/observed.ts";
 import type { InlinePipelineSpec, Pipeline, PipelineSpec } from "../api/types.ts";
 import type { PipelineEntry, PipelineState, ProcessorEntry, ProcessorVersion, Register } from "../catalog.ts";
 import { type Condition, findCondition } from "../runtime/conditions.ts";
@@ -69,6 +70,16 @@ export class PipelineReconciler implements Reconciler {
     // After a restart every Processor is loaded anew: that says nothing of a Pipeline which was found well.
     if (!isOnlyLoading(object, decision)) await this.#writeStatus(object, decision, signal);
     return {};
+  }
+
+  /** Lets the catalog know that a Pipeline exists, unless it knows. */
+  announceNew(key: ObjectKey): void {
+    const object = this.#options.pipelines.get(key);
+    if (object === undefined) return;
+    const { namespace = "", name, uid = "", generation = 0 } = object.metadata;
+    if (this.#options.entries.get(namespace, name)?.uid === uid) return;
+    const state = { ready: false, reason: "Pending", message: "it is being checked" } as const;
+    this.#options.entries.set(namespace, name, { uid, generation, state });
   }
 
   /** Compiles an Execution's inline `pipelineSpec` against what serves now. */
@@ -144,5 +155,5 @@ function isOnlyLoading(object: Pipeline, decision: PipelineDecision): boolean {
 }
 
 function readyOf(object: Pipeline): Condition | undefined {
-  return findCondition((object.status?.conditions ?? []) as readonly Condition[], "Ready");
+  return findCondition(observedConditions(object.status), "Ready");
 }

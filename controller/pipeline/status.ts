@@ -1,3 +1,4 @@
+import { observedConditions } from "../api/observed.ts";
 import type { Pipeline, PipelineStatus } from "../api/types.ts";
 import { type Condition, type Summary, setCondition, summarise } from "../runtime/conditions.ts";
 import type { PipelineDecision } from "./decide.ts";
@@ -6,7 +7,7 @@ import type { PipelineDecision } from "./decide.ts";
 export function pipelineStatus(object: Pipeline, decision: PipelineDecision, nowMs: number): PipelineStatus {
   const observedGeneration = object.metadata.generation ?? 0;
   const summary = summaryOf(decision, observedGeneration);
-  const before = (object.status?.conditions ?? []) as readonly Condition[];
+  const before = observedConditions(object.status);
   const conditions = summarise(before, summary, nowMs);
   return {
     observedGeneration,
@@ -18,7 +19,7 @@ export function pipelineStatus(object: Pipeline, decision: PipelineDecision, now
 function summaryOf(decision: PipelineDecision, observedGeneration: number): Summary {
   if (decision.state === "Ready") {
     const { steps, levels, width } = decision.pipeline.plan.graph;
-    const message = `${steps} steps on ${levels} levels, at most ${width} at once.`;
+    const message = `${counted(steps, "step")} on ${counted(levels, "level")}, at most ${width} at once.`;
     return { state: "Ready", reason: "Compiled", message, observedGeneration };
   }
   const { reason, message } = decision;
@@ -43,4 +44,8 @@ function alsoStalled(
   const known = before.find(({ type }) => type === "Stalled");
   const kept = known === undefined ? conditions : [...conditions, known];
   return setCondition(kept, { type: "Stalled", status: "True", reason, message, observedGeneration }, nowMs);
+}
+
+function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }

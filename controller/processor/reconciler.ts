@@ -5,6 +5,7 @@ import type { JsonObject } from "../../engine/payload.ts";
 import { ApiError } from "../api/client.ts";
 import type { SchemaCompiler } from "../api/json-schema.ts";
 import type { SchemaViolation } from "../api/json-schema-messages.ts";
+import { observedConditions } from "../api/observed.ts";
 import type { Processor } from "../api/types.ts";
 import { type Condition, findCondition } from "../runtime/conditions.ts";
 import { deadline } from "../runtime/deadline.ts";
@@ -190,12 +191,13 @@ export class ProcessorReconciler implements Reconciler {
   /** One event for each change of Ready or of what is refused. */
   #tell(before: Processor, after: Processor): void {
     for (const type of ["Ready", "Stalled"] as const) {
-      const now = findCondition(conditionsOf(after), type);
-      const then = findCondition(conditionsOf(before), type);
+      const now = findCondition(observedConditions(after.status), type);
+      const then = findCondition(observedConditions(before.status), type);
       if (now === undefined || sameNews(now, then)) continue;
       const isWell = type === "Ready" && now.status === "True";
       // Ready=False says the same as Stalled does, which comes after it.
-      if (type === "Ready" && !isWell && findCondition(conditionsOf(after), "Stalled") !== undefined) continue;
+      if (type === "Ready" && !isWell && findCondition(observedConditions(after.status), "Stalled") !== undefined)
+        continue;
       this.#options.events.record(after, {
         type: isWell && now.reason !== "PreviousVersionServes" ? "Normal" : "Warning",
         reason: now.reason,
@@ -230,10 +232,6 @@ function candidateOf(object: Processor, source: string): Candidate {
 
 function schemaRefusal({ message, mend }: SchemaViolation): Refusal {
   return { reason: "InvalidOptionsSchema", duration: "Permanent", message: bounded(`${message}. ${mend}`) };
-}
-
-function conditionsOf(object: Processor): readonly Condition[] {
-  return (object.status?.conditions ?? []) as readonly Condition[];
 }
 
 function sameNews(now: Condition, then: Condition | undefined): boolean {

@@ -1,4 +1,5 @@
 import type { BackendKind, LoadedModule } from "../../backends/backend.ts";
+import { observedConditions } from "../api/observed.ts";
 import type { ModuleStatus, Processor, ProcessorStatus } from "../api/types.ts";
 import { type Condition, type ConditionState, removeCondition, setCondition } from "../runtime/conditions.ts";
 import { bounded, type Refusal } from "./refusal.ts";
@@ -33,7 +34,7 @@ const maxListed = 256;
 
 /** Ready, at most one of Reconciling and Stalled, and the backend's own condition. */
 export function processorStatus(object: Processor, seen: Observation, nowMs: number): ProcessorStatus {
-  let conditions = (object.status?.conditions ?? []) as readonly Condition[];
+  let conditions: readonly Condition[] = observedConditions(object.status);
   const own = backendConditions[seen.refused === undefined ? (seen.serving?.backend ?? seen.backend) : seen.backend];
   for (const type of Object.values(backendConditions)) {
     if (type !== own) conditions = removeCondition(conditions, type);
