@@ -4,7 +4,7 @@ import { Command, Option } from "commander";
 import { stringify } from "yaml";
 import { MillraceError } from "../../engine/errors.ts";
 import { BytesPayload, digestOf, type Payload } from "../../engine/payload.ts";
-import { ApiError, type Client } from "../api/client.ts";
+import { ApiError, type Client, type KubernetesObject } from "../api/client.ts";
 import { executions, leases, serviceAccounts } from "../api/kinds.ts";
 import type { Execution, PayloadRow } from "../api/types.ts";
 import { isFinished } from "../execution/objects.ts";
@@ -205,7 +205,7 @@ function stepRow({ metadata, status }: Execution, step: string): PayloadRow {
   throw new CliError(`Execution "${metadata.name}" has no step "${step}"; ${has}`);
 }
 
-function renewedAt(lease: { readonly spec?: unknown }): string {
+function renewedAt(lease: KubernetesObject): string {
   return (lease.spec as { readonly renewTime?: string } | undefined)?.renewTime ?? "";
 }
 

@@ -1,0 +1,80 @@
+import { readFile } from "node:fs/promises";
+import { extname, resolve } from "node:path";
+import { buffer } from "node:stream/consumers";
+import { MillraceError } from "../../engine/errors.ts";
+import {
+  BytesPayload,
+  binaryType,
+  type Json,
+  type JsonObject,
+  jsonPayload,
+  jsonType,
+  textType,
+} from "../../engine/payload.ts";
+import type { CompiledPipeline } from "../catalog.ts";
+import { checkedInput, type RunInput } from "../execution/input.ts";
+import { type CliContext, CliError, exitCodes } from "./context.ts";
+import type { RunFlags } from "./run.ts";
+
+/** The input and the parameters of the command line, checked as an Execution's are. Throws CliError. */
+export async function readGiven(pipeline: CompiledPipeline, flags: RunFlags, context: CliContext): Promise<RunInput> {
+  const input = await readInput(flags, context);
+  const parameters = parseParameters(pipeline, flags.param);
+  try {
+    return checkedInput(pipeline, parameters, input);
+  } catch (error) {
+    if (error instanceof MillraceError) throw new CliError(`${error.code}: ${error.message}`, exitCodes.failed);
+    throw error;
+  }
+}
+
+async function readInput(flags: RunFlags, context: CliContext): Promise<BytesPayload> {
+  const { input, contentType } = flags;
+  if (input === undefined) return jsonPayload(null);
+  if (!input.startsWith("@")) return new BytesPayload(Buffer.from(input, "utf8"), contentType ?? textType);
+  const file = input.slice(1);
+  const bytes = file === "-" ? await buffer(context.stdin) : await readInputFile(resolve(context.cwd, file));
+  return new BytesPayload(bytes, contentType ?? guessedType(file, bytes));
+}
+
+async function readInputFile(file: string): Promise<Uint8Array> {
+  try {
+    return await readFile(file);
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    const why = code === "ENOENT" ? "does not exist" : `cannot be read (${code})`;
+    throw new CliError(`--input: ${file} ${why}`, exitCodes.usage, { cause });
+  }
+}
+
+function guessedType(file: string, bytes: Uint8Array): string {
+  if (extname(file) === ".json") return jsonType;
+  try {
+    new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    return textType;
+  } catch {
+    return binaryType;
+  }
+}
+
+/** `name=value`: JSON where the value is JSON, unless the parameter's schema asks for a string; else a string. */
+function parseParameters(pipeline: CompiledPipeline, params: readonly string[]): JsonObject {
+  const schemas = new Map((pipeline.closure.spec.parameters ?? []).map(({ name, schema }) => [name, schema]));
+  return Object.fromEntries(
+    params.map((param) => {
+      const equals = param.indexOf("=");
+      if (equals < 1) throw new CliError(`--param ${param}: write --param name=value`, exitCodes.usage);
+      const name = param.slice(0, equals);
+      const value = param.slice(equals + 1);
+      return [name, schemas.get(name)?.type === "string" ? value : jsonOrText(value)];
+    }),
+  );
+}
+
+function jsonOrText(value: string): Json {
+  try {
+    return JSON.parse(value);
+  } catch {
+    return value;
+  }
+}

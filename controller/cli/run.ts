@@ -1,0 +1,54 @@
+import { Command, Option } from "commander";
+import type { CliContext } from "./context.ts";
+
+/** What `millrace run` was told. */
+export interface RunFlags {
+  readonly filename: readonly string[];
+  readonly input?: string;
+  readonly contentType?: string;
+  readonly param: readonly string[];
+  readonly output: "text" | "json" | "yaml";
+  readonly pluginsDir?: string;
+  readonly modulesDir?: string;
+  readonly allowIsolation: readonly string[];
+  readonly quiet?: true;
+}
+
+/** `millrace run`. */
+export function runCommand(context: CliContext): Command {
+  return new Command("run")
+    .description("Run a Pipeline once, here, without a cluster.")
+    .argument("[pipeline]", "name of the Pipeline; may be left out where there is only one")
+    .requiredOption("-f, --filename <path...>", "files or directories with manifests; - for standard input")
+    .option("--input <text>", "the Execution's input: @FILE, @- for standard input, or the text itself (default: null)")
+    .option("--content-type <type>", "of the input (default: by the file's ending, else text or bytes as it is)")
+    .option("--param <name=value>", "a parameter; a value that is JSON is taken as JSON; may be repeated", collect, [])
+    .addOption(
+      new Option("-o, --output <format>", "text: what the run gave; json, yaml: the whole Execution with its status")
+        .choices(["text", "json", "yaml"])
+        .default("text"),
+    )
+    .option("--plugins-dir <dir>", "where ES modules are (default: plugins/ beside the manifests)")
+    .option("--modules-dir <dir>", "where WASM modules are (default: modules/ beside the manifests)")
+    .option("--allow-isolation <name>", "allow an isolation beyond the default, for example Inline", collect, [])
+    .option("-q, --quiet", "show nothing while it runs")
+    .addHelpText("after", examples)
+    .action(async (name: string | undefined, flags: RunFlags) => {
+      const { runPipeline } = await import("./local-run.ts");
+      await runPipeline(name, flags, context);
+    });
+}
+
+const examples = `
+Steps are shown on standard error, a live tree on a terminal; the output goes to standard output.
+Exit code 0: Succeeded; 1: Failed, or the manifests are wrong; 2: wrong usage; 130: cancelled by a signal.
+
+Examples:
+  millrace run -f manifests/ article --input @book.txt
+  millrace run -f manifests/ article --input '{"pages": 3}' --content-type application/json
+  millrace run -f manifests/ article --param language=de --param top=10 -o yaml
+  cat book.txt | millrace run -f manifests/ article --input @- > report.md`;
+
+function collect(value: string, before: readonly string[]): readonly string[] {
+  return [...before, value];
+}

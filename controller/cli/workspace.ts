@@ -1,0 +1,146 @@
+import { dirname, resolve } from "node:path";
+import type { JsonObject } from "../../engine/payload.ts";
+import type { Problem } from "../../engine/pipeline.ts";
+import type { SchemaCompiler } from "../api/json-schema.ts";
+import { type LocatedObject, type LocatedProblem, loadManifests, locate } from "../api/manifests.ts";
+import type { Pipeline, Processor } from "../api/types.ts";
+import { validateObject } from "../api/validation.ts";
+import { checkPipeline, type KnownProcessor, type PipelineCheck, usesSchemas } from "../pipeline/check.ts";
+import { processorFacts } from "../processor/spec.ts";
+import { type CliContext, CliError, exitCodes } from "./context.ts";
+
+/** Where an object without a namespace is, when there is no cluster to say otherwise. */
+export const defaultNamespace = "default";
+
+/** Manifests as the API server would hold them: checked, defaults filled in. */
+export interface Workspace {
+  readonly objects: readonly LocatedObject[];
+  /** Of all objects, those that are refused included; in the order of files and lines. */
+  readonly problems: readonly LocatedProblem[];
+  /** By namespace and name; only those that the API server would take. */
+  readonly processors: ReadonlyMap<string, Located<Processor>>;
+  readonly pipelines: ReadonlyMap<string, Located<Pipeline>>;
+  readonly configMaps: ReadonlyMap<string, ConfigMapContent>;
+}
+
+export interface Located<T> {
+  readonly object: T;
+  readonly source: LocatedObject;
+}
+
+/** What a ConfigMap holds, by key. */
+export interface ConfigMapContent {
+  readonly data?: Readonly<Record<string, string>>;
+  readonly binaryData?: Readonly<Record<string, string>>;
+}
+
+/** Reads and checks manifests; what is wrong with them is in `problems`, a file that is not there is a CliError. */
+export async function openWorkspace(files: readonly string[], context: CliContext): Promise<Workspace> {
+  const loaded = await loadManifests(
+    files.map((file) => (file === "-" ? file : resolve(context.cwd, file))),
+    {
+      stdin: context.stdin,
+      cwd: context.cwd,
+    },
+  ).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== "ENOENT") throw error;
+    throw new CliError(`${error.path ?? "a file"} does not exist; -f takes files and directories`, exitCodes.usage);
+  });
+  const problems = [...loaded.problems];
+  const processors = new Map<string, Located<Processor>>();
+  const pipelines = new Map<string, Located<Pipeline>>();
+  const configMaps = new Map<string, ConfigMapContent>();
+  for (const source of loaded.objects) {
+    const checked = validateObject(source.object);
+    problems.push(...checked.problems.map((problem) => ({ ...locate(source, problem.path), ...problem })));
+    if (checked.problems.length > 0) continue;
+    const key = keyOf(source.object);
+    if (source.object.kind === "Processor") processors.set(key, { object: checked.object as Processor, source });
+    if (source.object.kind === "Pipeline") pipelines.set(key, { object: checked.object as Pipeline, source });
+    if (source.object.kind === "ConfigMap") configMaps.set(key, source.object as ConfigMapContent);
+  }
+  return { objects: loaded.objects, problems: problems.toSorted(byPlace), processors, pipelines, configMaps };
+}
+
+function keyOf({ metadata }: { readonly metadata: { readonly name: string; readonly namespace?: string } }): string {
+  return `${metadata.namespace ?? defaultNamespace}/${metadata.name}`;
+}
+
+function byPlace(a: LocatedProblem, b: LocatedProblem): number {
+  return a.file.localeCompare(b.file) || a.line - b.line || a.column - b.column;
+}
+
+/** The Pipeline of that name (`NAME` or `NAMESPACE/NAME`); without a name the only one there is. */
+export function choosePipeline(workspace: Workspace, name: string | undefined): Located<Pipeline> {
+  const refused = workspace.problems.filter(({ severity }) => severity === "error");
+  if (refused.length > 0) throw new CliError(refused.map(formatProblem).join("\n"));
+  const keys = [...workspace.pipelines.keys()];
+  const wanted = name === undefined ? keys : keys.filter((key) => key === name || key.split("/")[1] === name);
+  const [key, ...more] = wanted;
+  const pipeline = key === undefined ? undefined : workspace.pipelines.get(key);
+  if (pipeline !== undefined && more.length === 0) return pipeline;
+  const all = keys.map(shortKey).join(", ") || "none";
+  if (pipeline === undefined) {
+    const what =
+      name === undefined ? "the manifests hold no Pipeline" : `there is no Pipeline "${name}" in the manifests`;
+    throw new CliError(`${what}; they hold: ${all}`, exitCodes.usage);
+  }
+  throw new CliError(`name the Pipeline: the manifests hold ${all}`, exitCodes.usage);
+}
+
+function shortKey(key: string): string {
+  return key.startsWith(`${defaultNamespace}/`) ? key.slice(defaultNamespace.length + 1) : key;
+}
+
+export function namespaceOf({ object }: Located<Pipeline>): string {
+  return object.metadata.namespace ?? defaultNamespace;
+}
+
+/** The Processors that a Pipeline of this namespace may name, as its check needs them. */
+export function knownProcessors(workspace: Workspace, namespace: string): ReadonlyMap<string, KnownProcessor> {
+  const known = new Map<string, KnownProcessor>();
+  for (const [key, { object }] of workspace.processors) {
+    if (!key.startsWith(`${namespace}/`)) continue;
+    const { optionsSchema } = object.spec;
+    known.set(object.metadata.name, {
+      facts: processorFacts(object.metadata.name, object.spec),
+      ...(optionsSchema === undefined ? {} : { optionsSchema: optionsSchema as JsonObject }),
+    });
+  }
+  return known;
+}
+
+/** As the controller checks it, against the manifests' Processors. */
+export async function checkLocated(workspace: Workspace, pipeline: Located<Pipeline>): Promise<PipelineCheck> {
+  const { metadata, spec } = pipeline.object;
+  const known = knownProcessors(workspace, namespaceOf(pipeline));
+  const schemas = usesSchemas(spec, known) ? await schemaCompiler() : undefined;
+  return checkPipeline(metadata.name, spec, known, schemas);
+}
+
+/** ajv takes longer to load than a short run takes: only where there is a schema. */
+async function schemaCompiler(): Promise<SchemaCompiler> {
+  const { SchemaCompiler: Compiler } = await import("../api/json-schema.ts");
+  return new Compiler();
+}
+
+/** The engine's problems speak of the spec; these of the file. */
+export function locateProblems(pipeline: Located<Pipeline>, problems: readonly Problem[]): LocatedProblem[] {
+  return problems.map((problem) => {
+    const path = `spec.${problem.path}`;
+    return { ...locate(pipeline.source, path), ...problem, path, severity: "error" };
+  });
+}
+
+/** `file:line:column: error: path: message (mend)`: a form that editors make clickable. */
+export function formatProblem({ file, line, column, severity, path, message, mend }: LocatedProblem): string {
+  const where = path === "" ? "" : `${path}: `;
+  const advice = mend === undefined || mend === "" ? "" : ` (${mend})`;
+  return `${file}:${line}:${column}: ${severity}: ${where}${message}${advice}`;
+}
+
+/** The folder that a file or folder given with -f is in: where its plugins and modules are looked for by default. */
+export function folderOf(path: string, isFolder: boolean, context: CliContext): string {
+  const absolute = resolve(context.cwd, path);
+  return isFolder ? absolute : dirname(absolute);
+}
