@@ -140,10 +140,11 @@ export function finishedRow(
   }
 }
 
-/** Every row as it is when a run ends without being run: what has not ended was cancelled. */
+/** Every row as it is when a run ends without being run on: what was running is cancelled, what had not begun is skipped. */
 export function cancelledRows(rows: readonly StepRow[]): readonly StepRow[] {
   return rows.map((row) => {
     if (isFinalRow(row)) return row;
+    if (row.attempts === undefined) return { name: row.name, state: "Skipped", reason: "Cancelled" };
     const { error: _error, ...rest } = row;
     return { ...rest, state: "Cancelled", reason: "Cancelled" };
   });
