@@ -126,10 +126,10 @@ function comprehension(node: CelNode, meter: Meter): CelEvaluate {
   const bodyCost = nodeCount(step);
   payForErrors(step, meter);
   return (evaluator, self, context) => {
-    const { args, handle } = self as unknown as ComprehensionNode;
-    const items = evaluator.run(args.iterable, context);
+    const comprehension = self as unknown as ComprehensionNode;
+    const items = evaluator.run(comprehension.args.iterable, context);
     meter.charge(itemCount(items) * bodyCost);
-    return handle(items, args, evaluator, context);
+    return comprehension.handle(items, comprehension.args, evaluator, context);
   };
 }
 
@@ -206,13 +206,13 @@ function methodCall(node: CelNode, meter: Meter, compileRegex: CompileRegex): Ce
   const [name] = node.args as [string];
   const matches = name === "matches" ? linearMatches(meter, compileRegex) : undefined;
   return (evaluator, self, context) => {
-    const { receiverWithArgs, handle } = self as unknown as MethodNode;
-    const args = receiverWithArgs.map((argument) => evaluator.run(argument, context));
+    const method = self as unknown as MethodNode;
+    const args = method.receiverWithArgs.map((argument) => evaluator.run(argument, context));
     const [receiver, first] = args;
     if (matches !== undefined && typeof receiver === "string" && typeof first === "string")
       return matches(receiver, first);
     chargeMethod(meter, name, receiver, first);
-    return handle(args, evaluator, self);
+    return method.handle(args, evaluator, self);
   };
 }
 

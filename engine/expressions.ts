@@ -5,8 +5,16 @@ import { instrument, Meter, maxCost, maxPatternLength } from "./cost.ts";
 import { MillraceError } from "./errors.ts";
 import type { Value } from "./json-values.ts";
 import { closest } from "./names.ts";
-import type { CelEvaluator, CelNode, Reference } from "./references.ts";
-import { boundNames, childrenOf, nodeCount, referencesOf, rootVariables, soleReference } from "./references.ts";
+import type { CelEvaluator, CelNode, CelOperator, Reference } from "./references.ts";
+import {
+  boundNames,
+  childrenOf,
+  dotBracketsInHas,
+  nodeCount,
+  referencesOf,
+  rootVariables,
+  soleReference,
+} from "./references.ts";
 
 /** The length of an expression, in characters. */
 export const maxExpressionLength = 4096;
@@ -71,6 +79,7 @@ interface Program {
 export class ExpressionCompiler {
   readonly #environment: Environment;
   readonly #meter = new Meter();
+  readonly #fieldAccess: CelOperator;
 
   constructor() {
     this.#environment = new Environment({
@@ -83,6 +92,8 @@ export class ExpressionCompiler {
       .registerVariable("steps", "map<string, dyn>")
       .registerVariable("execution", "map<string, string>");
     flattenRuntimeTypes(this.#environment);
+    const { meta } = this.#parse("input.x").ast as CelNode;
+    this.#fieldAccess = { name: ".", check: meta.check, evaluate: meta.evaluate };
   }
 
   compile(source: string, site: ExpressionSite): ExpressionResult {
@@ -96,9 +107,14 @@ export class ExpressionCompiler {
     }
   }
 
+  #parse(source: string): Program {
+    return this.#environment.parse(source) as unknown as Program;
+  }
+
   #compile(source: string, site: ExpressionSite): ExpressionResult {
-    const program = this.#environment.parse(source) as unknown as Program;
+    const program = this.#parse(source);
     const root = program.ast as CelNode;
+    dotBracketsInHas(root, this.#fieldAccess);
     const references = referencesOf(root);
     const faults = [
       ...references.flatMap((reference) => referenceFaults(reference, site)),

@@ -196,8 +196,8 @@ function timestampText(value: Date): string {
 }
 
 /** CEL's own classes: a duration (`1.5s`), an unsigned integer (a number). Types have no JSON form. */
-function scalarText(value: object): string {
-  const text = String(value);
+function scalarText(value: { toString(): string }): string {
+  const text = value.toString();
   if (/^-?[0-9]+(\.[0-9]+)?s$/.test(text)) return JSON.stringify(text);
   if (/^[0-9]+$/.test(text)) return text;
   throw new MillraceError("InvalidInput", `a value of type ${text.slice(0, 40)} has no JSON form`);

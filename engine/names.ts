@@ -1,7 +1,7 @@
-/** The known name that was most likely meant, or undefined when none is near: at most a third of the letters may differ. */
+/** The known name that was most likely meant, or undefined when none is near: at most a third of the letters, rounded up, may differ. */
 export function closest(name: string, known: Iterable<string>): string | undefined {
   let best: string | undefined;
-  let bestDistance = Math.max(1, Math.floor(name.length / 3)) + 1;
+  let bestDistance = Math.ceil(name.length / 3) + 1;
   for (const candidate of known) {
     if (Math.abs(candidate.length - name.length) >= bestDistance) continue;
     const distance = editDistance(name, candidate);

@@ -5,9 +5,18 @@ export interface CelNode {
   readonly meta: CelNodeMeta;
   /** Replaced by the meter; cel-js itself replaces it at the first evaluation. */
   evaluate: CelEvaluate;
+  clone(operator: CelOperator, args: unknown): CelNode;
+}
+
+/** What cel-js makes a node from: how it is checked and evaluated. */
+export interface CelOperator {
+  readonly name: string;
+  readonly check: unknown;
+  readonly evaluate: CelEvaluate;
 }
 
 export interface CelNodeMeta {
+  readonly check: unknown;
   /** What a macro expanded to; evaluated in the node's place. */
   readonly alternate?: CelNode;
   readonly macro?: CelMacro;
@@ -139,4 +148,22 @@ export function boundNames(node: CelNode): readonly string[] {
     if (variable?.op === "id") names.push(String(variable.args));
   }
   return names;
+}
+
+/**
+ * Lets `has()` take `steps["a-b"].output`: cel-js wants dots all the way down, where a key with a hyphen cannot be written.
+ * Inside `has()` each constant key in brackets becomes the field access that it means. `fieldAccess` is that operator.
+ */
+export function dotBracketsInHas(node: CelNode, fieldAccess: CelOperator): void {
+  for (const child of childrenOf(node)) dotBracketsInHas(child, fieldAccess);
+  if (node.op !== "call") return;
+  const [name, [argument]] = node.args as [string, CelNode[]];
+  if (name !== "has" || argument === undefined) return;
+  for (let access = argument; access.op === "."; access = (access.args as [CelNode])[0]) {
+    const parts = access.args as [CelNode, string];
+    const [left] = parts;
+    if (left.op !== "[]") continue;
+    const [target, key] = left.args as [CelNode, CelNode];
+    if (typeof constantKey(key) === "string") parts[0] = left.clone(fieldAccess, [target, key.args]);
+  }
 }

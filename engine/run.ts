@@ -3,12 +3,14 @@ import type { ErrorCode, ErrorKind } from "./errors.ts";
 import { errorClasses, MillraceError, toMillraceError } from "./errors.ts";
 import type { Expression } from "./expressions.ts";
 import type { Metadata } from "./metadata.ts";
-import { maxMetadataBytes, metadataBytes, noMetadata } from "./metadata.ts";
+import { noMetadata } from "./metadata.ts";
 import type { JsonObject, Payload } from "./payload.ts";
 import { jsonPayload } from "./payload.ts";
 import type { Plan, PlanStep } from "./plan.ts";
 import type { ExecutionIdentity, ProcessorRequest, ProcessorResponse } from "./processor.ts";
 import { retryDelayMs } from "./retry.ts";
+import type { StopReason } from "./rules.ts";
+import { errorOf, receivedMetadata, skipReason, stopError } from "./rules.ts";
 import type { Visible, VisibleStep } from "./scope.ts";
 import { Scope } from "./scope.ts";
 import { workQueue } from "./strategies/work-queue.ts";
@@ -113,11 +115,8 @@ export interface RunError extends StepError {
  * the Pipeline's timeout is over, also when an attempt in flight does not; what such an attempt gives later is dropped.
  */
 export function run(plan: Plan, options: RunOptions): Promise<Outcome> {
-  return new Promise((resolve) => new Run(plan, options, workQueue.schedule, resolve).start());
+  return new Promise((resolve) => new Run(plan, options, workQueue, resolve).start());
 }
-
-/** Why a run ends before all of its steps have. */
-type StopReason = "FailFast" | "PipelineTimeout" | "Cancelled";
 
 class Run implements Visible {
   readonly #plan: Plan;
@@ -143,12 +142,7 @@ class Run implements Visible {
   #isOver = false;
   readonly #onAbort = () => this.#stop("Cancelled");
 
-  constructor(
-    plan: Plan,
-    options: RunOptions,
-    schedule: ExecutionStrategy["schedule"],
-    resolve: (outcome: Outcome) => void,
-  ) {
+  constructor(plan: Plan, options: RunOptions, strategy: ExecutionStrategy, resolve: (outcome: Outcome) => void) {
     this.#plan = plan;
     this.#options = options;
     this.#resolve = resolve;
@@ -158,7 +152,7 @@ class Run implements Visible {
     this.#attempts = new Int32Array(count);
     this.#open = count;
     this.#takeBack();
-    this.#schedule = schedule(plan, (step) => this.#results[step] !== undefined);
+    this.#schedule = strategy.schedule(plan, (step) => this.#results[step] !== undefined);
   }
 
   start(): void {
@@ -442,62 +436,4 @@ class Run implements Visible {
     this.#options.signal.removeEventListener("abort", this.#onAbort);
     this.#resolve({ ...end, steps: this.#results.filter((result) => result !== undefined) });
   }
-}
-
-/** Why a step whose dependencies have all ended does not start; undefined: it does. See `docs/failure-semantics.md`. */
-function skipReason(step: PlanStep, results: readonly (StepResult | undefined)[]): StepReason | undefined {
-  let stopped: StepReason | undefined;
-  for (const dependency of step.dependencies) {
-    const result = results[dependency];
-    if (result === undefined || result.state === "Succeeded") continue;
-    if (result.state === "Failed" || result.reason === "UpstreamFailed") return "UpstreamFailed";
-    if (result.reason !== "WhenFalse" && result.reason !== "UpstreamSkipped") stopped ??= result.reason;
-  }
-  if (stopped !== undefined) return stopped;
-  if (step.input !== undefined || step.origin < 0 || results[step.origin]?.state === "Succeeded") return undefined;
-  return "UpstreamSkipped";
-}
-
-/** The direct dependencies' metadata as `<step>.<key>`. */
-function receivedMetadata(
-  step: PlanStep,
-  plan: Plan,
-  results: readonly (StepResult | undefined)[],
-): Metadata | MillraceError {
-  let received: Record<string, string> | undefined;
-  for (const dependency of step.dependencies) {
-    const result = results[dependency];
-    if (result?.state !== "Succeeded") continue;
-    for (const key of Object.keys(result.metadata)) {
-      received ??= {};
-      received[`${plan.steps[dependency]?.name}.${key}`] = result.metadata[key] ?? "";
-    }
-  }
-  if (received === undefined) return noMetadata;
-  const bytes = metadataBytes(received);
-  if (bytes <= maxMetadataBytes) return received;
-  const limit = `a step may receive at most ${maxMetadataBytes}`;
-  return new MillraceError(
-    "PayloadTooLarge",
-    `the metadata of the dependencies of step ${step.name} takes ${bytes} bytes; ${limit}`,
-  );
-}
-
-function stopError(reason: StopReason, plan: Plan): MillraceError {
-  switch (reason) {
-    case "Cancelled":
-      return new MillraceError("Cancelled", "the run was cancelled");
-    case "FailFast":
-      return new MillraceError("Cancelled", "another step failed, and the Pipeline's failurePolicy is FailFast");
-    case "PipelineTimeout":
-      return new MillraceError(
-        "DeadlineExceeded",
-        `the Pipeline ${plan.name} outlived its timeout of ${plan.timeoutMs} ms`,
-      );
-  }
-}
-
-function errorOf(thrown: unknown): StepError {
-  const { code, kind, message } = toMillraceError(thrown);
-  return { code, kind, message };
 }
