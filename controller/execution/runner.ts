@@ -206,7 +206,7 @@ export class LiveRun {
     const rows = this.#recorder?.rows ?? [];
     if (outcome.state === "Cancelled") return { phase: "Cancelled", message: "Cancelled by spec.cancel: Immediate" };
     if (outcome.error !== undefined) return failure(outcome.error, rows);
-    if (outcome.state === "Succeeded") return { phase: "Succeeded", message: `All ${rows.length} steps have ended` };
+    if (outcome.state === "Succeeded") return { phase: "Succeeded", message: summaryOf(rows) };
     return { phase: "Failed", reason: "Internal", message: "the run failed and the engine gave no error" };
   }
 
@@ -308,4 +308,12 @@ export class LiveRun {
     const { namespace, name } = this.#job.execution.metadata;
     return { execution: `${namespace ?? ""}/${name}` };
   }
+}
+
+/** What a run that went well consisted of. */
+function summaryOf(rows: readonly StepRow[]): string {
+  const succeeded = rows.filter(({ state }) => state === "Succeeded").length;
+  const skipped = rows.length - succeeded;
+  const said = `${succeeded} ${succeeded === 1 ? "step" : "steps"} succeeded`;
+  return skipped === 0 ? said : `${said}, ${skipped} skipped`;
 }
