@@ -7,7 +7,7 @@ export type TestJob = "echo" | "env" | "spin" | "exit" | "throw" | "reject-later
 /** Keeps what it was given reachable, so that the heap fills. */
 function grow(): never {
   const kept: unknown[] = [];
-  for (;;) kept.push(new Array(100_000).fill(kept.length));
+  for (;;) kept.push(Array.from({ length: 100_000 }, () => kept.length));
 }
 
 function spin(): never {

@@ -94,7 +94,7 @@ export class Options {
 
 const checks: Readonly<Record<OptionSpec["type"], (value: Json) => boolean>> = {
   string: (value) => typeof value === "string",
-  integer: (value) => Number.isSafeInteger(value),
+  integer: (value) => Number.isInteger(value),
   boolean: (value) => typeof value === "boolean",
   strings: (value) => Array.isArray(value) && value.every((item) => typeof item === "string"),
   object: (value) => typeof value === "object" && value !== null && !Array.isArray(value),

@@ -1,0 +1,22 @@
+import { fileURLToPath } from "node:url";
+import type { Implementation } from "../../backends/backend.ts";
+import { createLocalBackend } from "../../backends/local/backend.ts";
+import { systemPorts } from "../../engine/clock.ts";
+import { type ConformanceTarget, describeConformance } from "./rows.ts";
+
+function local(implementation: Implementation): () => Promise<ConformanceTarget> {
+  return () => {
+    const backend = createLocalBackend({
+      ports: systemPorts,
+      pluginsDir: fileURLToPath(new URL("./modules", import.meta.url)),
+      allowIsolation: ["Inline"],
+    });
+    return Promise.resolve({ backend, implementation, [Symbol.asyncDispose]: () => backend[Symbol.asyncDispose]() });
+  };
+}
+
+const module = { kind: "Module", file: "reference.mjs", export: "process" } as const;
+
+describeConformance("conformance: a built-in", local({ kind: "Builtin", name: "test.reference" }));
+describeConformance("conformance: an ES module in a worker thread", local({ ...module, isolation: "Thread" }));
+describeConformance("conformance: an ES module in this thread", local({ ...module, isolation: "Inline" }));
