@@ -101,7 +101,7 @@ function checkLabelValue(value: string): string | undefined {
 function checkAnnotationsSize(annotations: Draft | undefined): FieldProblem[] {
   if (!isDraftObject(annotations)) return [];
   const bytes = Object.entries(annotations).reduce(
-    (sum, [key, value]) => sum + Buffer.byteLength(key) + Buffer.byteLength(String(value)),
+    (sum, [key, value]) => sum + Buffer.byteLength(key) + Buffer.byteLength(typeof value === "string" ? value : ""),
     0,
   );
   if (bytes <= maxAnnotationsBytes) return [];

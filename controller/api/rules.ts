@@ -101,9 +101,16 @@ function toCelList(value: readonly Draft[], schema: StructuralSchema): unknown[]
   const listType = schema["x-kubernetes-list-type"];
   if (listType !== "set" && listType !== "map") return value.map((item) => toCel(item, items));
   const [key = ""] = schema["x-kubernetes-list-map-keys"] ?? [];
-  const nameOf = (item: Draft) => String(isDraftObject(item) ? item[key] : item);
-  const sorted = value.toSorted((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));
+  const sorted = value.toSorted((a, b) => (keyOf(a, key) < keyOf(b, key) ? -1 : 1));
   return sorted.map((item) => toCel(item, items));
+}
+
+function keyOf(item: Draft, key: string): string {
+  return textOf(isDraftObject(item) ? item[key] : item);
+}
+
+function textOf(value: Draft | undefined): string {
+  return typeof value === "string" ? value : JSON.stringify(value ?? null);
 }
 
 function canonicalJson(value: Draft): string {
@@ -115,14 +122,14 @@ function canonicalJson(value: Draft): string {
 
 function unknownDependencies(spec: Draft, path: string): FieldProblem[] {
   const steps = isDraftObject(spec) && Array.isArray(spec.steps) ? spec.steps.filter(isDraftObject) : [];
-  const names = new Set(steps.map((step) => String(step.name)));
+  const names = new Set(steps.map((step) => textOf(step.name)));
   return steps.flatMap((step, index) => unknownNames(step, names, `${path}.steps[${index}].dependsOn`));
 }
 
 function unknownNames(step: DraftObject, names: ReadonlySet<string>, path: string): FieldProblem[] {
   const dependsOn = Array.isArray(step.dependsOn) ? step.dependsOn : [];
   return dependsOn.flatMap((item, index) => {
-    const name = String(item);
+    const name = textOf(item);
     if (names.has(name)) return [];
     const similar = closest(name, names);
     return {

@@ -53,7 +53,7 @@ function nameOf(value: Draft): string {
 function checkString(value: string, schema: StructuralSchema, path: string): ShapeProblem[] {
   const problems: ShapeProblem[] = [];
   // Counted in code points, as the server does.
-  const length = value.length <= (schema.maxLength ?? Infinity) ? value.length : [...value].length;
+  const length = value.length <= (schema.maxLength ?? Infinity) ? value.length : Array.from(value).length;
   if (schema.maxLength !== undefined && length > schema.maxLength) {
     problems.push(blocking(path, `must have at most ${schema.maxLength} characters, and has ${length}`));
   }

@@ -93,7 +93,7 @@ function check(draft: DraftObject, old: unknown, schema: StructuralSchema): Fiel
   const metadata = checkMetadata(draft.metadata);
   const checked = { ...draft, metadata: namedMetadata(draft.metadata) };
   const shape = checkShape(checked, schema, "");
-  const problems = [...metadata, ...shape.map(({ blocking: _, ...problem }) => problem)];
+  const problems = [...metadata, ...shape.map(({ path, message }) => ({ path, message }))];
   if (shape.some(({ blocking }) => blocking) || typeof checked.metadata.name !== "string") return problems;
   return [...problems, ...checkRules(checked, isDraftObject(old) ? old : undefined, ruleSchema(schema), "")];
 }
