@@ -52,6 +52,8 @@ interface Job {
 interface Lane {
   /** The newest known state of the object. */
   base: KubernetesObject;
+  /** A conflict said that `base` is old. */
+  stale: boolean;
   next: Job | undefined;
 }
 
@@ -104,7 +106,7 @@ export class StatusWriter {
     // The superseded state was never tried, so its owner is the one still expected.
     const job = { object, status, condition: lane?.next?.condition ?? condition, signal, waiters };
     if (lane) lane.next = job;
-    else void this.#drive(uid, { base: object, next: job });
+    else void this.#drive(uid, { base: object, stale: false, next: job });
     return waiter.promise;
   }
 
@@ -138,7 +140,7 @@ export class StatusWriter {
         job.signal.throwIfAborted();
         if (isNotFound(error)) return { kind: "Gone" };
         if (isConflict(error)) {
-          await this.#reread(lane, job.signal);
+          lane.stale = true;
           await this.#pause(conflictPolicy, conflicts++, job.signal);
         } else if (isTransient(error)) {
           this.#options.logger.warn({ object: job.object.metadata.name, err: error }, "status write is tried again");
@@ -153,7 +155,7 @@ export class StatusWriter {
   async #attempt(lane: Lane, job: Job): Promise<WriteOutcome> {
     const { client, resource, ports } = this.#options;
     if (isOlder(versionOf(lane.base), versionOf(job.object))) lane.base = job.object;
-    if (job.condition && !mayWrite(lane.base, job)) await this.#reread(lane, job.signal);
+    if (lane.stale || (job.condition && !mayWrite(lane.base, job))) await this.#reread(lane, job.signal);
     if (lane.base.metadata.uid !== job.object.metadata.uid) return { kind: "Gone" };
     if (job.condition && !mayWrite(lane.base, job)) return { kind: "Lost", object: lane.base };
     const change = mergeDiff(statusOf(lane.base), job.status);
@@ -177,6 +179,7 @@ export class StatusWriter {
 
   async #reread(lane: Lane, signal: AbortSignal): Promise<void> {
     lane.base = await this.#options.client.get(this.#options.resource, lane.base.metadata, signal);
+    lane.stale = false;
   }
 
   async #pause(policy: BackoffPolicy, failures: number, signal: AbortSignal): Promise<void> {
