@@ -4,7 +4,7 @@ import { MillraceError } from "../../engine/errors.ts";
 import { BytesPayload, binaryType } from "../../engine/payload.ts";
 import type { CallContext, Intent, ProcessorRequest, ProcessorResponse } from "../../engine/processor.ts";
 import type { GrpcEndpoint, LoadedProcessor, ProcessorSpec } from "../backend.ts";
-import { type Channel, Channels } from "./channels.ts";
+import { Channels } from "./channels.ts";
 import { checkedGrpcTarget } from "./endpoints.ts";
 import { faultError, grpcError } from "./errors.ts";
 import { headerNames, isTraceparent } from "./headers.ts";
@@ -65,24 +65,26 @@ export class GrpcProcessor implements LoadedProcessor {
     this.#channels = new Channels({ target, maxConnections, maxReceiveBytes: maxOutputBytes });
   }
 
-  process(request: ProcessorRequest, context: CallContext): Promise<ProcessorResponse> {
-    const startMs = this.#clock.monotonic();
-    return this.#slots.use(async () => {
-      const payload = await request.payload.bytes(context.signal);
-      const elapsedMs = this.#clock.monotonic() - startMs;
-      const message = requestMessage(payload, request, context);
-      const deadlineMs = this.#clock.now() + context.timeoutMs - elapsedMs;
-      const response = await this.#call<ProcessRequestMessage, ProcessResponseMessage>({
+  async process(request: ProcessorRequest, context: CallContext): Promise<ProcessorResponse> {
+    const { signal, timeoutMs } = context;
+    const endMs = this.#clock.monotonic() + timeoutMs;
+    const turn = this.#slots.enter(signal);
+    if (turn !== undefined) await turn;
+    try {
+      const payload = await request.payload.bytes(signal);
+      const response = await unaryCall(this.#channels, {
         method: this.#service.Process,
-        request: message,
+        request: requestMessage(payload, request, context),
         metadata: callMetadata(context),
-        deadlineMs,
-        signal: context.signal,
-      }).catch((error: unknown) => {
-        throw this.#translate(error, context.timeoutMs - (this.#clock.monotonic() - startMs), context.timeoutMs);
+        deadlineMs: this.#clock.now() + endMs - this.#clock.monotonic(),
+        signal,
       });
       return this.#response(response);
-    }, context.signal);
+    } catch (error) {
+      throw this.#translate(error, endMs - this.#clock.monotonic(), timeoutMs);
+    } finally {
+      this.#slots.leave();
+    }
   }
 
   /** Calls Describe, which a server may leave out. Rejects with InvalidInput when it says another intent than the spec. */
@@ -115,23 +117,13 @@ export class GrpcProcessor implements LoadedProcessor {
     call: Call<Record<string, never>, DescribeResponseMessage>,
   ): Promise<DescribeResponseMessage | undefined> {
     try {
-      return await this.#call(call);
+      return await unaryCall(this.#channels, call);
     } catch (error) {
       if (isServiceError(error) && error.code === status.UNIMPLEMENTED) return undefined;
       if (isServiceError(error) && error.code === status.DEADLINE_EXCEEDED) {
         throw faultError("NotReached", `${this.#endpoint} did not answer within ${probeTimeoutMs} ms`, error);
       }
       throw this.#translate(error, Number.POSITIVE_INFINITY, probeTimeoutMs);
-    }
-  }
-
-  /** Rejects with grpc-js's error, or the signal's reason. */
-  async #call<Request, Response>(call: Call<Request, Response>): Promise<Response> {
-    const channel = this.#channels.take();
-    try {
-      return await unaryCall(channel, call);
-    } finally {
-      this.#channels.giveBack(channel);
     }
   }
 
@@ -189,14 +181,17 @@ function callMetadata(context: CallContext): CallMetadata {
   return metadata;
 }
 
-function unaryCall<Request, Response>(channel: Channel, call: Call<Request, Response>): Promise<Response> {
+/** Rejects with grpc-js's error, or the signal's reason. */
+function unaryCall<Request, Response>(channels: Channels, call: Call<Request, Response>): Promise<Response> {
   const { method, signal } = call;
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(signal.reason);
+    const channel = channels.take();
     const onAbort = () => {
       reject(signal.reason);
       running.cancel();
     };
+    signal.addEventListener("abort", onAbort);
     const running = channel.client.makeUnaryRequest<Request, Response>(
       method.path,
       method.requestSerialize,
@@ -205,13 +200,13 @@ function unaryCall<Request, Response>(channel: Channel, call: Call<Request, Resp
       call.metadata,
       { deadline: call.deadlineMs },
       (error, response) => {
+        channels.giveBack(channel);
         signal.removeEventListener("abort", onAbort);
         if (error !== null) reject(error);
         else if (response === undefined) reject(new Error("grpc-js gave neither an error nor a response"));
         else resolve(response);
       },
     );
-    signal.addEventListener("abort", onAbort, { once: true });
   });
 }
 

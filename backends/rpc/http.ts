@@ -68,21 +68,26 @@ export class HttpProcessor implements LoadedProcessor {
     });
   }
 
-  process(request: ProcessorRequest, context: CallContext): Promise<ProcessorResponse> {
-    const startMs = this.#clock.monotonic();
-    return this.#slots.use(async () => {
-      const body = await request.payload.bytes(context.signal);
-      const leftMs = context.timeoutMs - (this.#clock.monotonic() - startMs);
+  async process(request: ProcessorRequest, context: CallContext): Promise<ProcessorResponse> {
+    const { signal, timeoutMs } = context;
+    const endMs = this.#clock.monotonic() + timeoutMs;
+    const turn = this.#slots.enter(signal);
+    if (turn !== undefined) await turn;
+    try {
+      const body = await request.payload.bytes(signal);
+      const leftMs = endMs - this.#clock.monotonic();
       const answer = await exchange(this.#pool, {
         path: this.#target.path,
         headers: requestHeaders(request, context, Math.max(1, Math.ceil(leftMs))),
         body,
         url: this.#url,
         maxBodyBytes: this.#maxOutputBytes,
-        signal: context.signal,
+        signal,
       });
       return this.#response(answer);
-    }, context.signal);
+    } finally {
+      this.#slots.leave();
+    }
   }
 
   /** Opens a connection, over TLS with an https endpoint, and closes it again; no request is made. */

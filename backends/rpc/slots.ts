@@ -24,17 +24,29 @@ export class CallSlots {
     this.#options = options;
   }
 
-  /** Runs `work` in a slot. Throws ResourceExhausted when the queue is full, the signal's reason when it aborts while waiting. */
-  async use<R>(work: () => Promise<R>, signal: AbortSignal): Promise<R> {
+  /**
+   * Takes a slot: at once, or, where it gives a promise, when that resolves. Each taken slot must be left. Throws
+   * ResourceExhausted when the queue is full, Unavailable when closing, the signal's reason when it has aborted or aborts
+   * while waiting. No promise where none is needed: this is on the path of every call.
+   */
+  enter(signal: AbortSignal): Promise<void> | undefined {
     signal.throwIfAborted();
     this.#admit();
-    if (this.#inFlight < this.#options.capacity) this.#inFlight += 1;
-    else await this.#turn(signal);
-    try {
-      return await work();
-    } finally {
-      this.#release();
+    if (this.#inFlight >= this.#options.capacity) return this.#turn(signal);
+    this.#inFlight += 1;
+    return undefined;
+  }
+
+  /** Hands the slot to the one who has waited longest. */
+  leave(): void {
+    const next = this.#waiting.values().next().value;
+    if (next === undefined) {
+      this.#inFlight -= 1;
+      this.#settle();
+      return;
     }
+    this.#waiting.delete(next);
+    next();
   }
 
   /** Idempotent. Resolves when the last call, waiting ones included, has ended. */
@@ -72,17 +84,6 @@ export class CallSlots {
       this.#waiting.add(start);
       signal.addEventListener("abort", giveUp, { once: true });
     });
-  }
-
-  #release(): void {
-    const next = this.#waiting.values().next().value;
-    if (next === undefined) {
-      this.#inFlight -= 1;
-      this.#settle();
-      return;
-    }
-    this.#waiting.delete(next);
-    next();
   }
 
   #settle(): void {
