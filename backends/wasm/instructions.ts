@@ -24,7 +24,7 @@ type Immediates =
   | "byte"
   | "memoryAndByte";
 
-/** `[first opcode, last opcode, what follows it]`; exceptions and the GC prefix are left out on purpose. */
+/** `[first opcode, last opcode, what follows it]`; exceptions, tail calls and the GC prefix are left out on purpose. */
 type Row = readonly [number, number, Immediates];
 
 const plain: readonly Row[] = [
@@ -37,9 +37,7 @@ const plain: readonly Row[] = [
   [0x0f, 0x0f, "none"],
   [0x10, 0x10, "index"],
   [0x11, 0x11, "twoIndices"],
-  [0x12, 0x12, "index"],
-  [0x13, 0x13, "twoIndices"],
-  [0x14, 0x15, "index"],
+  [0x14, 0x14, "index"],
   [0x1a, 0x1b, "none"],
   [0x1c, 0x1c, "types"],
   [0x20, 0x26, "index"],
@@ -104,11 +102,12 @@ const prefixedTables = new Map([
   [0xfe, table(atomic)],
 ]);
 const exceptionOpcodes = new Set([0x06, 0x07, 0x08, 0x09, 0x0a, 0x18, 0x19, 0x1f]);
+const tailCalls = new Set([0x12, 0x13, 0x15]);
 const gcPrefix = 0xfb;
 
 /**
  * Steps over one instruction and returns its opcode (the prefix, for a prefixed one).
- * @throws InvalidInput for an instruction that there is not; SandboxViolation for exceptions and GC.
+ * @throws InvalidInput for an instruction that there is not; SandboxViolation for exceptions, tail calls and GC.
  */
 export function readInstruction(code: BinaryReader): number {
   const offset = code.offset;
@@ -121,20 +120,34 @@ export function readInstruction(code: BinaryReader): number {
 }
 
 function refusedInstruction(opcode: number, offset: number): MillraceError {
-  const at = `at offset 0x${offset.toString(16)}`;
   if (exceptionOpcodes.has(opcode)) {
-    return new MillraceError(
-      "SandboxViolation",
-      `The WASM module uses exceptions (${at}), which are refused: it could catch what stops it. Build without them (Emscripten: -fno-exceptions).`,
+    return refused("exceptions", offset, "it could catch what stops it", "without them (Emscripten: -fno-exceptions)");
+  }
+  if (tailCalls.has(opcode)) {
+    // Functions that tail-call each other never reach one of V8's checks: the thread cannot even be terminated.
+    return refused(
+      "tail calls",
+      offset,
+      "a module that spins in them cannot be stopped",
+      "without them (clang: -mno-tail-call)",
     );
   }
   if (opcode === gcPrefix) {
-    return new MillraceError(
-      "SandboxViolation",
-      `The WASM module uses instructions of the GC proposal (${at}), which are refused: its objects lie outside the memory that the limit counts. Build for linear memory.`,
+    return refused(
+      "the GC proposal",
+      offset,
+      "its objects lie outside the memory that the limit counts",
+      "for linear memory",
     );
   }
   return malformed(offset, `there is no instruction 0x${opcode.toString(16)} that a module may use`);
+}
+
+function refused(what: string, offset: number, why: string, mend: string): MillraceError {
+  return new MillraceError(
+    "SandboxViolation",
+    `The WASM module uses ${what} (at offset 0x${offset.toString(16)}), which is refused: ${why}. Build it ${mend}.`,
+  );
 }
 
 function skip(code: BinaryReader, immediates: Immediates): void {
