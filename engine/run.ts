@@ -147,8 +147,8 @@ class Run implements Visible {
     this.#options = options;
     this.#resolve = resolve;
     const count = plan.steps.length;
-    this.#results = new Array<StepResult | undefined>(count).fill(undefined);
-    this.#requests = new Array<ProcessorRequest | undefined>(count).fill(undefined);
+    this.#results = plan.steps.map(() => undefined);
+    this.#requests = plan.steps.map(() => undefined);
     this.#attempts = new Int32Array(count);
     this.#open = count;
     this.#takeBack();

@@ -178,7 +178,7 @@ describe("expressions: the cost limit", () => {
     return body;
   };
   const bigText = JSON.stringify("a".repeat(1_000_000));
-  const bigList = `[${new Array(200_000).fill("1").join(",")}]`;
+  const bigList = `[${"1,".repeat(199_999)}1]`;
 
   const bombs: readonly [name: string, source: string, json?: string][] = [
     ["nested loops", nested(8)],
@@ -237,7 +237,7 @@ describe("expressions: the cost limit", () => {
   });
 
   it("lets real work through: a thousand words filtered, measured and joined", () => {
-    const words = JSON.stringify(new Array(1_000).fill("lorem"));
+    const words = JSON.stringify(Array.from({ length: 1_000 }, () => "lorem"));
     expect(
       evaluate("input.filter(w, w.size() > 3 && w.matches('^[a-z]+$')).map(w, w.upperAscii()).join(' ')", words),
     ).to.have.length(5_999);

@@ -1,4 +1,5 @@
 import { expect } from "chai";
+import type { Scheduler } from "../../engine/clock.ts";
 import { MillraceError } from "../../engine/errors.ts";
 import type { Payload } from "../../engine/payload.ts";
 import { BytesPayload, jsonPayload, textPayload } from "../../engine/payload.ts";
@@ -111,7 +112,10 @@ describe("run: payloads and metadata", () => {
       size: 7,
       digest: "sha256:x",
       stream: () => new ReadableStream(),
-      bytes: async () => (reads++, new TextEncoder().encode('{"n":1}')),
+      bytes: async () => {
+        reads++;
+        return new TextEncoder().encode('{"n":1}');
+      },
     };
     const when = "input.n == 1";
     const steps = [step("a", [], { when }), analyze("x", [], { when }), step("b", ["a"], { when, input: "input.n" })];
@@ -312,7 +316,7 @@ describe("run: attempts", () => {
   it("makes another attempt after a code that is worth it, with growing delays and the same idempotency key", async () => {
     const attempts: Attempt[] = [];
     const { outcome, events } = await eventsOf(
-      scripted({ a: (attempt, payload) => (attempts.push(attempt), attempt.attempt < 4 ? unavailable() : payload) }),
+      scripted({ a: (attempt, payload) => (attempts.push(attempt) < 4 ? unavailable() : payload) }),
     );
     expect(outcome.steps[0]).to.include({ state: "Succeeded", attempts: 4 });
     expect(attempts.map(({ attempt }) => attempt)).to.deep.equal([1, 2, 3, 4]);
@@ -366,9 +370,10 @@ describe("run: attempts", () => {
   it("gives its slot away while it waits", async () => {
     const two = pipeline([step("a"), step("b")], { maxParallelSteps: 1, output: "input" });
     const order: string[] = [];
-    const note = (attempt: Attempt, payload: Payload) => (
-      order.push(attempt.stepName), attempt.stepName === "a" && attempt.attempt === 1 ? unavailable() : payload
-    );
+    const note = (attempt: Attempt, payload: Payload) => {
+      order.push(attempt.stepName);
+      return attempt.stepName === "a" && attempt.attempt === 1 ? unavailable() : payload;
+    };
     await runToEnd(two, { invoke: scripted({ a: note, b: note }) });
     expect(order).to.deep.equal(["a", "b", "a"]);
   });
@@ -395,7 +400,9 @@ describe("run: attempts", () => {
         time.scheduler.after(attempt.timeoutMs, () => reject(new MillraceError("DeadlineExceeded", "late"))),
       );
     const timed = pipeline([step("a")], { timeoutMs: 700 });
-    const outcome = await time.drive(run(planOf(timed), runOptions({ ports: time, invoke })));
+    const late: Scheduler = { after: (delayMs, callback) => time.scheduler.after(delayMs + 1, callback) };
+    const ports = { clock: time.clock, random: time.random, scheduler: late };
+    const outcome = await time.drive(run(planOf(timed), runOptions({ ports, invoke })));
     expect(rowsOf(timed, outcome)).to.deep.equal(["a: Cancelled/PipelineTimeout"]);
     expect(time.pendingTimers).to.equal(0);
   });
@@ -441,9 +448,10 @@ describe("run: resume", () => {
   it("never runs a recorded step again, and counts attempts on", async () => {
     const definition = pipeline([step("a"), step("b", ["a"]), step("c", ["b"])]);
     const attempts: string[] = [];
-    const invoke: Invoke = async (attempt, request) => (
-      attempts.push(`${attempt.stepName}#${attempt.attempt}`), withMetadata(request.payload, {})
-    );
+    const invoke: Invoke = async (attempt, request) => {
+      attempts.push(`${attempt.stepName}#${attempt.attempt}`);
+      return withMetadata(request.payload, {});
+    };
     const recorded = new Map([
       ["a", { state: "Succeeded", output: jsonPayload("kept"), metadata: {}, attempts: 1 } as const],
     ]);
