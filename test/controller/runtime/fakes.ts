@@ -15,18 +15,18 @@ interface Pending {
   readonly callback: () => void;
 }
 
-/** A clock that moves only when the test says so. Randomness is the constant given, so that jitter is known. */
+/** A clock that moves only when the test says so. Randomness is what is given, 0 by default, so that jitter is known. */
 export class VirtualTime {
   readonly ports: Ports;
   readonly #pending = new Set<Pending>();
   readonly #watchers = new Set<() => void>();
   #nowMs = 1_000_000;
 
-  constructor(random = 0) {
+  constructor(random: number | (() => number) = 0) {
     this.ports = {
       clock: { now: () => Date.UTC(2026, 0, 1) + this.#nowMs, monotonic: () => this.#nowMs },
       scheduler: { after: (delayMs, callback) => this.#after(delayMs, callback) },
-      random: () => random,
+      random: typeof random === "number" ? () => random : random,
     };
   }
 
