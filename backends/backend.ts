@@ -84,6 +84,11 @@ export interface LoadedProcessor extends Processor {
   /** Digests of the code that a call runs, for the row; empty where there is none to name. */
   readonly digests: readonly string[];
   /**
+   * How many calls can really run at a time (the worker threads there are). More wait in front of `call.ts`, where waiting
+   * does not count towards their timeout. Absent: as many as the limits allow.
+   */
+  readonly maxConcurrency?: number;
+  /**
    * Set for what is behind a network: tries to reach it, within seconds. Rejects with Unavailable when it cannot be reached, with
    * InvalidInput when it is there but another thing than the spec says.
    */

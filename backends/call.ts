@@ -43,6 +43,7 @@ export class Caller implements AsyncDisposable {
   readonly #host: CallHost;
   readonly #ports: Ports;
   readonly #deadlines: Deadlines;
+  readonly #maxConcurrency: number;
   readonly #maxWaiters: number;
   readonly #drainMs: number;
   readonly #inFlight = new Set<Call>();
@@ -57,6 +58,10 @@ export class Caller implements AsyncDisposable {
     this.processor = processor;
     this.limits = options.limits;
     this.#ports = options.ports;
+    this.#maxConcurrency = Math.min(
+      options.limits.maxConcurrency,
+      processor.maxConcurrency ?? Number.POSITIVE_INFINITY,
+    );
     this.#maxWaiters = options.maxWaiters ?? defaultMaxWaiters;
     this.#drainMs = options.drainMs ?? defaultDrainMs;
     this.#deadlines = new Deadlines(options.ports.clock, options.ports.scheduler);
@@ -97,7 +102,7 @@ export class Caller implements AsyncDisposable {
   }
 
   #enter(call: Call): void {
-    if (this.#inFlight.size < this.limits.maxConcurrency) {
+    if (this.#inFlight.size < this.#maxConcurrency) {
       this.#inFlight.add(call);
       call.start();
     } else if (this.#waiting.size < this.#maxWaiters) {
@@ -108,7 +113,7 @@ export class Caller implements AsyncDisposable {
       call.fail(
         new MillraceError(
           "ResourceExhausted",
-          `${this.processor.name} has ${this.limits.maxConcurrency} calls in flight (maxConcurrency) and ${this.#maxWaiters} waiting; no more may wait`,
+          `${this.processor.name} has ${this.#maxConcurrency} calls in flight, as many as it may (maxConcurrency), and ${this.#maxWaiters} waiting; no more may wait`,
         ),
       );
     }

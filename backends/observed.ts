@@ -56,6 +56,7 @@ class ObservedProcessor implements LoadedProcessor {
   readonly intent: LoadedProcessor["intent"];
   readonly digests: readonly string[];
   readonly module?: LoadedModule;
+  readonly maxConcurrency?: number;
   readonly probe?: NonNullable<LoadedProcessor["probe"]>;
   readonly #processor: LoadedProcessor;
   readonly #kind: BackendKind;
@@ -71,6 +72,7 @@ class ObservedProcessor implements LoadedProcessor {
     this.#observer = observer;
     this.#clock = clock;
     if (processor.module !== undefined) this.module = processor.module;
+    if (processor.maxConcurrency !== undefined) this.maxConcurrency = processor.maxConcurrency;
     if (processor.probe !== undefined) this.probe = processor.probe.bind(processor);
   }
 

@@ -35,15 +35,17 @@ class LocalBackend implements Backend {
   readonly kind = "Local";
   readonly #options: LocalBackendOptions;
   readonly #pool: WorkerPool;
+  readonly #maxWorkers: number;
   #loads = 0;
 
   constructor(options: LocalBackendOptions) {
     this.#options = options;
+    this.#maxWorkers = options.maxWorkers ?? Math.max(4, 2 * availableParallelism());
     this.#pool = new WorkerPool({
       name: "local modules",
       entry: workerEntry(import.meta.url, "module-worker"),
       ports: options.ports,
-      maxWorkers: options.maxWorkers ?? Math.max(4, 2 * availableParallelism()),
+      maxWorkers: this.#maxWorkers,
       abortGraceMs: options.abortGraceMs ?? defaultAbortGraceMs,
       resourceLimits: { maxOldGenerationSizeMb: options.maxHeapMiB ?? defaultMaxHeapMiB },
     });
@@ -86,6 +88,7 @@ class LocalBackend implements Backend {
       pluginsDir,
       ports,
       pool: this.#pool,
+      maxWorkers: this.#maxWorkers,
       loadTimeoutMs: loadTimeoutMs ?? defaultLoadTimeoutMs,
       key: `load-${this.#loads}`,
     };

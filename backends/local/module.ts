@@ -4,7 +4,7 @@ import { MillraceError } from "../../engine/errors.ts";
 import type { CallContext, ProcessorRequest, ProcessorResponse } from "../../engine/processor.ts";
 import type { LoadedModule, LoadedProcessor, LocalModule, ProcessorSpec } from "../backend.ts";
 import type { WorkerPool } from "../worker-pool.ts";
-import { type AuthorProcess, InvalidAnswer, interpret } from "./author.ts";
+import { type Answer, type AuthorProcess, type AuthorRequest, InvalidAnswer, interpret } from "./author.ts";
 import {
   authorContext,
   authorRequest,
@@ -22,6 +22,8 @@ import { type PluginFile, readPluginFile } from "./plugin-file.ts";
 export interface ModuleOptions {
   readonly pluginsDir: string;
   readonly pool: WorkerPool;
+  /** The most workers that the pool has. */
+  readonly maxWorkers: number;
   readonly ports: Ports;
   /** How long a module may take to load (its top-level code, its imports), in milliseconds. */
   readonly loadTimeoutMs: number;
@@ -168,6 +170,7 @@ class ThreadModule implements LoadedProcessor {
   readonly intent: LoadedProcessor["intent"];
   readonly module: LoadedModule;
   readonly digests: readonly string[];
+  readonly maxConcurrency: number;
   readonly #source: ModuleSource;
   readonly #pool: WorkerPool;
   readonly #key: string;
@@ -179,6 +182,7 @@ class ThreadModule implements LoadedProcessor {
     this.intent = spec.intent;
     this.module = module;
     this.digests = [module.digest];
+    this.maxConcurrency = options.maxWorkers;
     this.#source = source;
     this.#pool = options.pool;
     this.#key = options.key;
@@ -225,8 +229,8 @@ class InlineModule implements LoadedProcessor {
   async process(request: ProcessorRequest, context: CallContext): Promise<ProcessorResponse> {
     const bytes = bytesOf(request.payload) ?? (await request.payload.bytes(context.signal));
     try {
-      const response = await this.#process(authorRequest(request, bytes), authorContext(context));
-      return responseOf(interpret(response), request);
+      const response = await this.#process(ownRequest(request, bytes), authorContext(context));
+      return responseOf(own(interpret(response)), request);
     } catch (thrown) {
       const message = thrown instanceof InvalidAnswer ? thrown.message : crashMessage(thrown, this.#url);
       throw named(new MillraceError("ProcessorCrashed", message, { cause: thrown }), this.module.source);
@@ -236,6 +240,21 @@ class InlineModule implements LoadedProcessor {
   [Symbol.asyncDispose](): Promise<void> {
     return Promise.resolve();
   }
+}
+
+/** Copies, as a thread gets them: what the module writes to is its own, and never a payload or a plan that others read. */
+function ownRequest(request: ProcessorRequest, bytes: Uint8Array): AuthorRequest {
+  const { metadata, options } = request;
+  return {
+    ...authorRequest(request, new Uint8Array(bytes)),
+    metadata: { ...metadata },
+    options: structuredClone(options),
+  };
+}
+
+/** The module may go on writing to the bytes that it gave. */
+function own(answer: Answer): Answer {
+  return answer.ok ? { ...answer, bytes: new Uint8Array(answer.bytes) } : answer;
 }
 
 /** A crash says which module it was. */

@@ -248,6 +248,17 @@ describe("call.ts: places, queue and bytes", () => {
     expect(order).to.deep.equal([0, 1, 2, 3, 4]);
   });
 
+  it("starts no more calls than the processor says that it can run", async () => {
+    const { calls, processor } = held();
+    await using caller = callerOf({ ...processor, maxConcurrency: 1 }, { maxConcurrency: 2 });
+    const both = [0, 1].map(() => caller.call(attemptOf(), requestOf(), never));
+    expect(caller.stats).to.deep.equal({ inFlight: 1, waiting: 1, rejected: 0 });
+    calls[0]?.answer();
+    await both[0];
+    calls[1]?.answer();
+    await both[1];
+  });
+
   it("refuses a call when the queue is full, and counts it", async () => {
     const { calls, processor } = held();
     await using caller = callerOf(processor, { maxConcurrency: 1 }, { maxWaiters: 1 });

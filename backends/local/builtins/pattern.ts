@@ -22,7 +22,11 @@ const replace: Builtin = {
   summary: "Replaces every match of a regular expression, or of a text taken literally.",
   options: {
     ...searchOptions,
-    replacement: { type: "string", description: "In it $1 and $<name> are groups, and $$ is a dollar.", default: "" },
+    replacement: {
+      type: "string",
+      description: "In it `$1` and `$<name>` are groups, and `$$` is a dollar.",
+      default: "",
+    },
     literal: { type: "boolean", description: "Takes pattern and replacement as they are.", default: false },
   },
   maxInlineBytes,

@@ -15,7 +15,7 @@ const maxVisits = 200_000;
 const template: Builtin = {
   name: "text.template",
   summary:
-    "Renders a logic-less template with the JSON payload as its data: Mustache's {{name}}, {{a.b}}, {{.}}, {{#section}}…{{/section}}, {{^inverted}}…{{/inverted}} and {{! comment}}; nothing is escaped, there are no partials and no functions.",
+    "Renders a logic-less template with the JSON payload as its data: Mustache's `{{name}}`, `{{a.b}}`, `{{.}}`, `{{#section}}…{{/section}}`, `{{^inverted}}…{{/inverted}}` and `{{! comment}}`; nothing is escaped, there are no partials and no functions.",
   options: {
     template: { type: "string", description: "The template.", required: true },
     contentType: { type: "string", description: "Of what is rendered.", default: "text/plain; charset=utf-8" },

@@ -251,7 +251,7 @@ describe("docs/builtins.md", () => {
   for (const [, name = "", section = ""] of sections) {
     it(`says of ${name} what the catalogue says, with its example`, () => {
       const builtin = builtinCatalogue.get(name);
-      const options = [...section.matchAll(/^\| `(\w+)` \|/gm)].map(([, option]) => option);
+      const options = [...section.matchAll(/^\| `(\w+)` +\|/gm)].map(([, option]) => option);
       expect(section).to.include(builtin?.summary);
       expect(options).to.deep.equal(Object.keys(builtin?.options ?? {}));
       expect(JSON.parse(/```json\n([\s\S]*?)```/.exec(section)?.[1] ?? "null")).to.deep.equal(builtin?.example);

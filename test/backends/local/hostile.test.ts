@@ -144,6 +144,20 @@ describe("ES modules, Inline", function () {
     expect(plugins.workers).to.equal(0);
   });
 
+  it("cannot write to a payload or to options that others read", async () => {
+    await using plugins = await Plugins.create({ allowIsolation: ["Inline"] });
+    const source = `const scratch = new Uint8Array(4); export function process(request) {
+      request.options.list.push(1); request.metadata.x = "1"; scratch.set(request.payload); request.payload.fill(120); return scratch;
+    }`;
+    await using caller = await plugins.caller(source, { isolation: "Inline" });
+    const request = requestOf("mill", { list: [] });
+    const first = await caller.call(attemptOf(), request, never);
+    await caller.call(attemptOf(), requestOf("zzzz", { list: [] }), never);
+    expect(new TextDecoder().decode(await request.payload.bytes(never))).to.equal("mill");
+    expect([request.options, request.metadata]).to.deep.equal([{ list: [] }, {}]);
+    expect(await textOf(first)).to.equal("mill");
+  });
+
   it("have their errors translated as in a thread", async () => {
     await using plugins = await Plugins.create({ allowIsolation: ["Inline"] });
     const source =
