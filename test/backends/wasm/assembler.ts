@@ -89,7 +89,7 @@ export function assemble(parts: ModuleParts): Uint8Array<ArrayBuffer> {
   const bytes = [...header];
   for (const [id, items] of sections) {
     if (id === 9 && parts.start !== undefined) bytes.push(...section(8, leb128(parts.start)));
-    if (items !== undefined) bytes.push(...section(id, vector(items)));
+    if (items !== undefined) for (const byte of section(id, vector(items))) bytes.push(byte);
   }
   return Uint8Array.from(bytes);
 }
