@@ -17,7 +17,7 @@ export interface Cluster {
 
 type Connection = Omit<Cluster, "createNamespace"> & AsyncDisposable;
 
-const crds = join(import.meta.dirname, "../../crds");
+const crds = ["processor", "pipeline", "execution"].map((name) => join(import.meta.dirname, `../../crds/${name}.yaml`));
 const kinds = ["processors", "pipelines", "executions"].map((plural) => `crd/${plural}.millrace.dev`);
 const howToGetOne =
   "set KUBEBUILDER_ASSETS to a folder with etcd, kube-apiserver and kubectl (`setup-envtest use` fetches one), " +
@@ -149,7 +149,7 @@ async function connect(kubeconfig: string, assets: string | undefined): Promise<
 }
 
 async function installKinds(kubectl: Kubectl): Promise<void> {
-  await kubectl(["apply", "--server-side", "--force-conflicts", "--filename", crds]);
+  await kubectl(["apply", "--server-side", "--force-conflicts", ...crds.map((file) => `--filename=${file}`)]);
   await kubectl(["wait", "--for=condition=Established", "--timeout=60s", ...kinds]);
   // Discovery, from which kubectl takes names and categories, follows a moment later.
   const deadline = performance.now() + discoveryTimeoutMs;
