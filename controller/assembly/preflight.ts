@@ -71,7 +71,7 @@ async function checkKind(options: PreflightOptions, kind: Resource, signal: Abor
 
 function kindProblem(kind: Resource, { status, message }: ApiError): string {
   if (status.code === 404) {
-    return `the cluster does not know the kind ${kind.kind} (${kind.plural}.${kind.group}); install the CustomResourceDefinitions with: kubectl apply --server-side -k crds`;
+    return `the cluster does not know the kind ${kind.kind} (${kind.plural}.${kind.group}); install the CustomResourceDefinitions with: kubectl apply --server-side -f crds`;
   }
   if (status.code === 401) return `the cluster does not accept these credentials: ${message}`;
   return `the API server cannot be used: ${message}`;
