@@ -1,5 +1,6 @@
 import { readdir, readFile, stat } from "node:fs/promises";
 import { extname, join } from "node:path";
+import type { Readable } from "node:stream";
 import { isDraftObject } from "./structural-schema.ts";
 import { isOurs, validateObject } from "./validation.ts";
 import { type Position, parseSource, type SourceProblem, type SourceValue } from "./yaml-source.ts";
@@ -38,14 +39,20 @@ const maxDepth = 32;
  * Reads the objects of files, and of folders and their folders (`*.yaml`, `*.yml`, `*.json`; nothing that begins with a
  * dot; links to files are followed, links to folders are not), and checks each as the API server would. Objects of other
  * kinds are passed over, but for ConfigMaps: inputs and modules come from them. At most 8 MiB a file and 10,000 files.
+ * With `stdin`, the path `-` stands for it.
  * What cannot be read is a problem; never throws.
  */
-export async function loadManifests(paths: readonly string[]): Promise<Manifests> {
+export async function loadManifests(paths: readonly string[], stdin?: Readable): Promise<Manifests> {
   const objects: LocatedObject[] = [];
   const problems: LocatedProblem[] = [];
   const files: string[] = [];
-  for (const path of paths) await findFiles(path, files, problems);
-  for (const file of new Set(files)) await loadFile(file, objects, problems);
+  for (const path of paths) {
+    if (path === "-" && stdin !== undefined) files.push(path);
+    else await findFiles(path, files, problems);
+  }
+  for (const file of new Set(files)) {
+    await loadFile(file, file === "-" && stdin !== undefined ? readStream(stdin) : readText(file), objects, problems);
+  }
   return { objects, problems };
 }
 
@@ -98,8 +105,13 @@ async function isReadable(path: string, problems: LocatedProblem[]): Promise<boo
   }
 }
 
-async function loadFile(file: string, objects: LocatedObject[], problems: LocatedProblem[]): Promise<void> {
-  const text = await readText(file).catch((error: unknown) => {
+async function loadFile(
+  file: string,
+  content: Promise<string>,
+  objects: LocatedObject[],
+  problems: LocatedProblem[],
+): Promise<void> {
+  const text = await content.catch((error: unknown) => {
     problems.push(fileProblem(file, messageOf(error)));
   });
   if (text === undefined) return;
@@ -116,6 +128,17 @@ async function readText(file: string): Promise<string> {
   const bytes = await readFile(file);
   if (bytes.length > maxFileBytes) throw new Error(`has more than ${maxFileBytes} bytes`);
   return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+}
+
+async function readStream(stream: Readable): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of stream as AsyncIterable<Uint8Array>) {
+    bytes += chunk.length;
+    if (bytes > maxFileBytes) throw new Error(`has more than ${maxFileBytes} bytes`);
+    chunks.push(chunk);
+  }
+  return new TextDecoder("utf-8", { fatal: true }).decode(Buffer.concat(chunks));
 }
 
 function messageOf(error: unknown): string {

@@ -2,6 +2,7 @@ import { Command, Option } from "commander";
 import { createColors } from "picocolors";
 import type { Plan, PlanStep } from "../../engine/plan.ts";
 import { type CliContext, CliError } from "./context.ts";
+import { filenameOption } from "./options.ts";
 import { stepTree } from "./step-tree.ts";
 import { checkLocated, choosePipeline, formatProblem, locateProblems, openWorkspace } from "./workspace.ts";
 
@@ -17,7 +18,7 @@ export function graphCommand(context: CliContext): Command {
   return new Command("graph")
     .description("Draw a Pipeline's DAG of steps.")
     .argument("[pipeline]", "name of the Pipeline; may be left out where there is only one")
-    .requiredOption("-f, --filename <path...>", "files or directories with manifests; - for standard input")
+    .addOption(filenameOption())
     .addOption(
       new Option("-o, --output <format>", "a tree as text, a Mermaid flowchart, or Graphviz DOT")
         .choices(["text", "mermaid", "dot"])

@@ -70,7 +70,7 @@ function loadFailure(workspace: Workspace, namespace: string, name: string, reas
   const { code, message } = toMillraceError(reason);
   if (source === undefined) return message;
   const problem = { ...locate(source, "spec"), path: "spec", message: `Processor "${name}": ${code}: ${message}` };
-  return formatProblem({ ...problem, severity: "error" });
+  return formatProblem({ ...problem, severity: "Error" });
 }
 
 function backendsOptions(workspace: Workspace, flags: RunFlags, context: CliContext): BackendsOptions {

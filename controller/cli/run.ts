@@ -1,5 +1,6 @@
 import { Command, Option } from "commander";
 import type { CliContext } from "./context.ts";
+import { collect, filenameOption } from "./options.ts";
 
 /** What `millrace run` was told. */
 export interface RunFlags {
@@ -19,7 +20,7 @@ export function runCommand(context: CliContext): Command {
   return new Command("run")
     .description("Run a Pipeline once, here, without a cluster.")
     .argument("[pipeline]", "name of the Pipeline; may be left out where there is only one")
-    .requiredOption("-f, --filename <path...>", "files or directories with manifests; - for standard input")
+    .addOption(filenameOption())
     .option("--input <text>", "the Execution's input: @FILE, @- for standard input, or the text itself (default: null)")
     .option("--content-type <type>", "of the input (default: by the file's ending, else text or bytes as it is)")
     .option("--param <name=value>", "a parameter; a value that is JSON is taken as JSON; may be repeated", collect, [])
@@ -48,7 +49,3 @@ Examples:
   millrace run -f manifests/ article --input '{"pages": 3}' --content-type application/json
   millrace run -f manifests/ article --param language=de --param top=10 -o yaml
   cat book.txt | millrace run -f manifests/ article --input @- > report.md`;
-
-function collect(value: string, before: readonly string[]): readonly string[] {
-  return [...before, value];
-}

@@ -1,6 +1,7 @@
 import { Command, Option } from "commander";
 import type { LocatedProblem } from "../api/manifests.ts";
 import { type CliContext, CliError, exitCodes } from "./context.ts";
+import { filenameOption } from "./options.ts";
 import { checkLocated, formatProblem, locateProblems, openWorkspace, type Workspace } from "./workspace.ts";
 
 interface ValidateFlags {
@@ -12,7 +13,7 @@ interface ValidateFlags {
 export function validateCommand(context: CliContext): Command {
   return new Command("validate")
     .description("Check manifests as the API server and the controller would, without a cluster.")
-    .requiredOption("-f, --filename <path...>", "files or directories with manifests; - for standard input")
+    .addOption(filenameOption())
     .addOption(
       new Option("-o, --output <format>", "text, or json for editors and CI").choices(["text", "json"]).default("text"),
     )
@@ -32,7 +33,7 @@ Examples:
 async function validate(flags: ValidateFlags, context: CliContext): Promise<void> {
   const workspace = await openWorkspace(flags.filename, context);
   const problems = [...workspace.problems, ...(await pipelineProblems(workspace))];
-  const errors = problems.filter(({ severity }) => severity === "error").length;
+  const errors = problems.filter(({ severity }) => severity === "Error").length;
   if (flags.output === "json") {
     const report = { objects: workspace.objects.length, errors, warnings: problems.length - errors, problems };
     context.stdout.write(`${JSON.stringify(report, undefined, 2)}\n`);

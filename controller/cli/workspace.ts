@@ -4,7 +4,6 @@ import type { Problem } from "../../engine/pipeline.ts";
 import type { SchemaCompiler } from "../api/json-schema.ts";
 import { type LocatedObject, type LocatedProblem, loadManifests, locate } from "../api/manifests.ts";
 import type { Pipeline, Processor } from "../api/types.ts";
-import { validateObject } from "../api/validation.ts";
 import { checkPipeline, type KnownProcessor, type PipelineCheck, usesSchemas } from "../pipeline/check.ts";
 import { processorFacts } from "../processor/spec.ts";
 import { type CliContext, CliError, exitCodes } from "./context.ts";
@@ -34,45 +33,27 @@ export interface ConfigMapContent {
   readonly binaryData?: Readonly<Record<string, string>>;
 }
 
-/** Reads and checks manifests; what is wrong with them is in `problems`, a file that is not there is a CliError. */
+/** Reads and checks manifests, `-` from standard input; what is wrong with them is in `problems`. */
 export async function openWorkspace(files: readonly string[], context: CliContext): Promise<Workspace> {
-  const loaded = await loadManifests(
-    files.map((file) => (file === "-" ? file : resolve(context.cwd, file))),
-    {
-      stdin: context.stdin,
-      cwd: context.cwd,
-    },
-  ).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== "ENOENT") throw error;
-    throw new CliError(`${error.path ?? "a file"} does not exist; -f takes files and directories`, exitCodes.usage);
-  });
-  const problems = [...loaded.problems];
+  const { objects, problems } = await loadManifests(files, context.stdin);
   const processors = new Map<string, Located<Processor>>();
   const pipelines = new Map<string, Located<Pipeline>>();
   const configMaps = new Map<string, ConfigMapContent>();
-  for (const source of loaded.objects) {
-    const checked = validateObject(source.object);
-    problems.push(...checked.problems.map((problem) => ({ ...locate(source, problem.path), ...problem })));
-    if (checked.problems.length > 0) continue;
-    const key = keyOf(source.object);
-    if (source.object.kind === "Processor") processors.set(key, { object: checked.object as Processor, source });
-    if (source.object.kind === "Pipeline") pipelines.set(key, { object: checked.object as Pipeline, source });
-    if (source.object.kind === "ConfigMap") configMaps.set(key, source.object as ConfigMapContent);
+  for (const source of objects) {
+    if (!source.valid) continue;
+    const key = `${source.namespace ?? defaultNamespace}/${source.name}`;
+    // Valid: the schema of its kind holds.
+    const { object } = source as { readonly object: unknown };
+    if (source.kind === "Processor") processors.set(key, { object: object as Processor, source });
+    if (source.kind === "Pipeline") pipelines.set(key, { object: object as Pipeline, source });
+    if (source.kind === "ConfigMap") configMaps.set(key, object as ConfigMapContent);
   }
-  return { objects: loaded.objects, problems: problems.toSorted(byPlace), processors, pipelines, configMaps };
-}
-
-function keyOf({ metadata }: { readonly metadata: { readonly name: string; readonly namespace?: string } }): string {
-  return `${metadata.namespace ?? defaultNamespace}/${metadata.name}`;
-}
-
-function byPlace(a: LocatedProblem, b: LocatedProblem): number {
-  return a.file.localeCompare(b.file) || a.line - b.line || a.column - b.column;
+  return { objects, problems, processors, pipelines, configMaps };
 }
 
 /** The Pipeline of that name (`NAME` or `NAMESPACE/NAME`); without a name the only one there is. */
 export function choosePipeline(workspace: Workspace, name: string | undefined): Located<Pipeline> {
-  const refused = workspace.problems.filter(({ severity }) => severity === "error");
+  const refused = workspace.problems.filter(({ severity }) => severity === "Error");
   if (refused.length > 0) throw new CliError(refused.map(formatProblem).join("\n"));
   const keys = [...workspace.pipelines.keys()];
   const wanted = name === undefined ? keys : keys.filter((key) => key === name || key.split("/")[1] === name);
@@ -128,7 +109,7 @@ async function schemaCompiler(): Promise<SchemaCompiler> {
 export function locateProblems(pipeline: Located<Pipeline>, problems: readonly Problem[]): LocatedProblem[] {
   return problems.map((problem) => {
     const path = `spec.${problem.path}`;
-    return { ...locate(pipeline.source, path), ...problem, path, severity: "error" };
+    return { ...locate(pipeline.source, path), ...problem, path, severity: "Error" };
   });
 }
 
@@ -136,7 +117,7 @@ export function locateProblems(pipeline: Located<Pipeline>, problems: readonly P
 export function formatProblem({ file, line, column, severity, path, message, mend }: LocatedProblem): string {
   const where = path === "" ? "" : `${path}: `;
   const advice = mend === undefined || mend === "" ? "" : ` (${mend})`;
-  return `${file}:${line}:${column}: ${severity}: ${where}${message}${advice}`;
+  return `${file}:${line}:${column}: ${severity.toLowerCase()}: ${where}${message}${advice}`;
 }
 
 /** The folder that a file or folder given with -f is in: where its plugins and modules are looked for by default. */

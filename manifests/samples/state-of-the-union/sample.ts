@@ -39,7 +39,8 @@ async function run(): Promise<number> {
     stdio: ["pipe", "inherit", "inherit"],
   });
   const ended = once(child, "exit");
-  await pipeline(Readable.from(documents()), child.stdin);
+  // A run that refuses its input closes the pipe: what it says and its exit code tell why.
+  await pipeline(Readable.from(documents()), child.stdin).catch(() => {});
   const [code] = await ended;
   return typeof code === "number" ? code : 1;
 }
