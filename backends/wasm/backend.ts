@@ -126,35 +126,40 @@ class WasmProcessor implements LoadedProcessor {
   readonly intent: Intent;
   readonly module: LoadedModule;
   readonly digests: readonly string[];
+  readonly maxConcurrency: number;
   readonly #workers: WasmWorkers;
   readonly #target: CallTarget;
   readonly #maxOutputBytes: number;
-  readonly #calls = new Set<Promise<DirectResult>>();
+  readonly #calls = new Set<Promise<ProcessorResponse>>();
 
   constructor(spec: ProcessorSpec, workers: WasmWorkers, target: CallTarget, module: LoadedModule) {
     this.name = spec.name;
     this.intent = spec.intent;
     this.module = module;
     this.digests = [module.digest];
+    this.maxConcurrency = workers.maxCallsPerModule;
     this.#workers = workers;
     this.#target = target;
     this.#maxOutputBytes = spec.limits.maxOutputBytes;
   }
 
-  async process(request: ProcessorRequest, context: CallContext): Promise<ProcessorResponse> {
-    const payload = await request.payload.bytes(context.signal);
-    const call = this.#workers.call(this.#target, this.#plain(payload, request, context), context.signal);
+  process(request: ProcessorRequest, context: CallContext): Promise<ProcessorResponse> {
+    const call = this.#run(request, context);
     this.#calls.add(call);
-    try {
-      return this.#response(await call);
-    } finally {
-      this.#calls.delete(call);
-    }
+    const done = () => this.#calls.delete(call);
+    call.then(done, done);
+    return call;
   }
 
   /** Waits for the calls in flight. */
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.allSettled(this.#calls);
+  }
+
+  async #run(request: ProcessorRequest, context: CallContext): Promise<ProcessorResponse> {
+    const payload = await request.payload.bytes(context.signal);
+    const plain = this.#plain(payload, request, context);
+    return this.#response(await this.#workers.call(this.#target, plain, context.signal));
   }
 
   #plain(payload: Uint8Array, request: ProcessorRequest, context: CallContext): DirectRequest {

@@ -37,17 +37,21 @@ export interface CallTarget {
  * up no call. When `signal` aborts, the worker is terminated, whatever its module does; a warm spare takes its place.
  */
 export class WasmWorkers implements AsyncDisposable {
+  /** How many of the workers one module's calls may hold at a time: all but one, so that a module that spins leaves one to the others. */
+  readonly maxCallsPerModule: number;
   readonly #calls: WorkerPool;
   readonly #admissions: WorkerPool;
 
   constructor(options: WasmWorkersOptions) {
     const { ports, maxWaiters } = options;
+    const maxWorkers = options.maxWorkers ?? Math.max(minWorkers, availableParallelism());
+    this.maxCallsPerModule = Math.max(1, maxWorkers - 1);
     const entry = workerEntry(import.meta.url, "worker");
     this.#calls = new WorkerPool({
       name: "wasm",
       entry,
       ports,
-      maxWorkers: options.maxWorkers ?? Math.max(minWorkers, availableParallelism()),
+      maxWorkers,
       resourceLimits: callLimits,
       ...(maxWaiters === undefined ? {} : { maxWaiters }),
     });
