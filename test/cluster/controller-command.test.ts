@@ -1,0 +1,119 @@
+import { join } from "node:path";
+import { expect } from "chai";
+import { useCluster, useControlPlane } from "./cluster.ts";
+import { ControllerProcess } from "./controller-process.ts";
+import { conditions, Namespace, pipeline, processor } from "./manifests.ts";
+
+const base = join(import.meta.dirname, "../../manifests/base");
+
+describe("millrace controller as a process", function () {
+  this.timeout(60_000);
+  const cluster = useCluster();
+
+  it("says that it is ready when it has listed everything, and counts what it does", async () => {
+    await using controller = await ControllerProcess.start({ kubeconfig: cluster.kubeconfig });
+    expect(await controller.probe("/readyz")).to.include({ status: 200, body: "ok" });
+    expect((await controller.probe("/healthz?verbose")).body).to.contain("[+]watches ok");
+    const metrics = await controller.metrics();
+    expect([...metrics.keys()].filter((name) => name.startsWith('millrace_objects{kind="pipelines"'))).to.have.length(
+      1,
+    );
+  });
+
+  it("ends in order on SIGTERM with exit code 0, and gives its Lease back", async () => {
+    const namespace = await Namespace.create(cluster);
+    const args = ["--lease-namespace", namespace.name, "--lease-name", "the-lease"];
+    await using controller = await ControllerProcess.start({ kubeconfig: cluster.kubeconfig, args });
+    expect(await controller.stop("SIGTERM")).to.equal(0);
+    const holder = await namespace.kubectl("get", "lease", "the-lease", "-o", "jsonpath={.spec.holderIdentity}");
+    expect(holder).to.equal("");
+    expect(controller.log.map(({ msg }) => msg)).to.include.members(["shuts down", "stopped"]);
+    expect(controller.output).to.equal("");
+  });
+
+  it("works only while it holds the Lease: the second one waits, and takes over when the first one ends", async () => {
+    const namespace = await Namespace.create(cluster);
+    const args = ["--lease-namespace", namespace.name, "--lease-name", "shared", "--namespace", namespace.name];
+    await using first = await ControllerProcess.start({ kubeconfig: cluster.kubeconfig, args });
+    await using second = await ControllerProcess.spawn({ kubeconfig: cluster.kubeconfig, args });
+    await second.line("waits for the Lease");
+    expect(second.log.map(({ msg }) => msg)).not.to.include("works");
+    await first.stop("SIGTERM");
+    await second.line("works");
+    await namespace.apply(processor("upper", { local: { builtin: "text.uppercase" } }));
+    await namespace.wait("mproc/upper", "condition=Ready");
+  });
+
+  it("looks at its own namespace alone where it is told to", async () => {
+    const [own, other] = [await Namespace.create(cluster), await Namespace.create(cluster)];
+    await using _ = await ControllerProcess.start({ kubeconfig: cluster.kubeconfig, args: ["--namespace", own.name] });
+    const upper = processor("upper", { local: { builtin: "text.uppercase" } });
+    await other.apply(upper);
+    await own.apply(upper);
+    await own.wait("mproc/upper", "condition=Ready");
+    expect(conditions(await other.get("mproc/upper")).Ready).to.include({ status: "Unknown", reason: "Pending" });
+  });
+
+  const usage: readonly [string, readonly string[], string][] = [
+    ["an address that is none", ["--metrics-bind-address", "nonsense"], "metrics-bind-address"],
+    ["a certificate without its key", ["--payload-tls-cert-file", "/nowhere"], "--payload-tls-private-key-file"],
+    ["a flag that does not exist", ["--nonsense"], "--nonsense"],
+    ["a grace period that is no duration", ["--shutdown-grace-period", "soon"], "30s"],
+  ];
+  for (const [what, args, told] of usage) {
+    it(`refuses ${what} with exit code 2`, async () => {
+      await using controller = await ControllerProcess.spawn({ kubeconfig: cluster.kubeconfig, args });
+      expect(await controller.exited).to.equal(2);
+      expect(controller.output).to.contain(told);
+    });
+  }
+
+  it("refuses to serve payloads to the network without TLS", async () => {
+    const args = ["--payload-bind-address", "0.0.0.0:0"];
+    await using controller = await ControllerProcess.spawn({ kubeconfig: cluster.kubeconfig, args });
+    expect(await controller.exited).to.equal(1);
+    expect(controller.output).to.match(/^error: .*TLS/);
+  });
+
+  it("says which kubeconfig does not exist", async () => {
+    await using controller = await ControllerProcess.spawn({ kubeconfig: "/nowhere/config" });
+    expect(await controller.exited).to.equal(1);
+    expect(controller.output).to.match(/^error: .*\/nowhere\/config/);
+  });
+});
+
+describe("millrace controller and its rights", function () {
+  this.timeout(120_000);
+  const control = useControlPlane();
+
+  it("says what it lacks, works with manifests/base alone, and says which kind is not installed", async () => {
+    const { plane } = control;
+    const name = "system:serviceaccount:millrace-system:millrace-controller";
+    const kubeconfig = await plane.createKubeconfig({ name, groups: ["system:serviceaccounts"] });
+    const args = ["--lease-namespace", "millrace-system"];
+    await using poor = await ControllerProcess.spawn({ kubeconfig, args });
+    expect(await poor.exited).to.equal(1);
+    expect(poor.output).to.contain("list, watch processors.millrace.dev").and.contain("manifests/base/rbac.yaml");
+
+    await plane.kubectl(["apply", "--kustomize", base]);
+    await using controller = await ControllerProcess.start({ kubeconfig, args });
+    const cluster = { ...plane, kubectl: plane.kubectl, createNamespace: async () => "default" };
+    const namespace = await Namespace.create(cluster);
+    await namespace.apply(
+      processor("upper", { local: { builtin: "text.uppercase" } }),
+      pipeline("one", { steps: [{ name: "a", processor: "upper" }] }),
+      { kind: "Execution", metadata: { name: "run" }, spec: { pipeline: "one", input: { text: "words" } } },
+    );
+    await namespace.wait("mexec/run", "condition=Succeeded");
+    await namespace.kubectl("delete", "mexec", "run");
+    expect(controller.log.filter(({ level }) => level === "error" || level === "warn")).to.deep.equal([]);
+    expect(await controller.stop()).to.equal(0);
+
+    await plane.kubectl(["delete", "crd", "pipelines.millrace.dev"]);
+    await using lost = await ControllerProcess.spawn({ kubeconfig, args });
+    expect(await lost.exited).to.equal(1);
+    expect(lost.output).to.match(
+      /^error: .*Pipeline \(pipelines\.millrace\.dev\).*kubectl apply --server-side -f crds/,
+    );
+  });
+});
