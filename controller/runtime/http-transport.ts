@@ -29,13 +29,19 @@ export class HttpTransport implements Transport {
   readonly server: string;
   readonly #credentials: CredentialSource;
   readonly #connections: number;
-  #current: { readonly key: string; readonly dispatcher: Dispatcher } | undefined;
+  readonly #origin: string;
+  /** The path of the server's URL, as behind a proxy for many clusters. */
+  readonly #prefix: string;
+  #current: { readonly tls: TlsOptions; readonly key: string; readonly dispatcher: Dispatcher } | undefined;
   readonly #draining = new Set<Dispatcher>();
 
   constructor(options: HttpTransportOptions) {
     this.#credentials = new CredentialSource(options.config, options.ports.clock);
     this.#connections = options.connections ?? defaultConnections;
     this.server = this.#credentials.server;
+    const { origin, pathname } = new URL(this.server);
+    this.#origin = origin;
+    this.#prefix = pathname.replace(/\/$/, "");
   }
 
   async send(request: TransportRequest, signal: AbortSignal): Promise<TransportResponse> {
@@ -54,11 +60,9 @@ export class HttpTransport implements Transport {
     credentials: Credentials,
     signal: AbortSignal,
   ): Promise<TransportResponse> {
-    const origin = new URL(this.server);
-    const prefix = origin.pathname.replace(/\/$/, "");
     const response = await this.#dispatcherFor(credentials).request({
-      origin: origin.origin,
-      path: `${prefix}${request.path}`,
+      origin: this.#origin,
+      path: `${this.#prefix}${request.path}`,
       method: request.method,
       headers: { ...request.headers, ...credentials.headers },
       ...(request.body === undefined ? {} : { body: request.body }),
@@ -71,12 +75,14 @@ export class HttpTransport implements Transport {
   }
 
   #dispatcherFor({ tls, proxyUrl }: Credentials): Dispatcher {
+    const current = this.#current;
+    // Credentials are read anew every few seconds, and then mostly say the same: only then is it worth a hash.
+    if (current?.tls === tls) return current.dispatcher;
     const key = fingerprint(tls);
-    if (this.#current?.key === key) return this.#current.dispatcher;
-    const old = this.#current?.dispatcher;
-    if (old) this.#drain(old);
-    const dispatcher = createDispatcher(tls, proxyUrl, this.#connections);
-    this.#current = { key, dispatcher };
+    const same = current?.key === key;
+    if (current && !same) this.#drain(current.dispatcher);
+    const dispatcher = same ? current.dispatcher : createDispatcher(tls, proxyUrl, this.#connections);
+    this.#current = { tls, key, dispatcher };
     return dispatcher;
   }
 
