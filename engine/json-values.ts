@@ -39,7 +39,7 @@ function decodeText(bytes: Uint8Array, type: string): string {
 
 /**
  * JSON as a value: integers within int64 are ints, all other numbers doubles. Throws InvalidInput for what is not JSON, for an
- * integer that neither takes exactly, for a number beyond a double's range, and for nesting deeper than {@link maxJsonDepth}.
+ * integer that neither takes exactly (nor is a double's shortest form), for a number beyond a double's range, and for nesting deeper than {@link maxJsonDepth}.
  */
 export function parseJson(text: string): Value {
   let parsed: unknown;
@@ -64,7 +64,7 @@ function exactNumber(value: number, source: string): bigint | number {
   if (!/^-?[0-9]+$/.test(source)) return value;
   const integer = BigInt(source);
   if (integer >= minInt && integer <= maxInt) return integer;
-  if (BigInt(value) === integer) return value;
+  if (BigInt(value) === integer || String(value) === source) return value;
   const mend = "send it as a string";
   throw new MillraceError(
     "InvalidInput",

@@ -125,10 +125,7 @@ class Compiler {
     this.#checkParameters();
     const facts = this.#definition.steps.map((step, index) => this.#factsOf(step, index));
     const built = buildDag(this.#definition.steps);
-    if (!built.ok) {
-      for (const fault of built.faults) this.#problems.push(this.#dagProblem(fault));
-      return { ok: false, problems: this.#problems };
-    }
+    if (!built.ok) return this.#refuseGraph(built.faults, facts);
     const origins = this.#resolveOrigins(built.dag, facts);
     const steps = this.#definition.steps.map((step, index) =>
       this.#planStep(step, index, built.dag, origins, facts[index]),
@@ -143,6 +140,18 @@ class Compiler {
       ok: true,
       plan: { name, failurePolicy, maxParallelSteps, timeoutMs, parameters, steps, order, output, outputOrigin, graph },
     };
+  }
+
+  /** Without a graph nobody knows what comes before what, but all else is still worth saying. */
+  #refuseGraph(faults: readonly DagFault[], facts: readonly (ProcessorFacts | undefined)[]): Compilation {
+    for (const fault of faults) this.#problems.push(this.#dagProblem(fault));
+    for (const [index, step] of this.#definition.steps.entries()) {
+      this.#options(step, index, facts[index]);
+      this.#expression(step.input, `steps[${index}].input`, step.name, () => true, "any");
+      this.#expression(step.when, `steps[${index}].when`, step.name, () => true, "bool");
+    }
+    this.#expression(this.#definition.output, "output", undefined, () => true, "any");
+    return { ok: false, problems: this.#problems };
   }
 
   #report(path: string, reason: ProblemReason, message: string, mend: string): void {

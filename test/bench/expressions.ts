@@ -73,7 +73,9 @@ async function decodeRow(): Promise<Row> {
   let reads = 0;
   const bytes = new TextEncoder().encode(json);
   const input: Payload = {
-    ...{ contentType: "application/json", size: bytes.byteLength, digest: jsonPayload(document).digest },
+    contentType: "application/json",
+    size: bytes.byteLength,
+    digest: jsonPayload(document).digest,
     bytes: () => {
       reads++;
       return Promise.resolve(bytes);

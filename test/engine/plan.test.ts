@@ -90,12 +90,13 @@ describe("compile: problems", () => {
 
   it("prints a cycle, a missing step and a duplicate", () => {
     const problems = problemsOf(
-      pipeline([step("a", ["c"]), step("b", ["a"]), step("c", ["b"]), step("d", ["bb"]), step("d")]),
+      pipeline([step("a", ["c"]), step("b", ["a"]), step("c", ["b"]), step("d", ["bb"], { when: "nope" }), step("d")]),
     );
     expect(problems.map(({ path, reason }) => `${path} ${reason}`)).to.deep.equal([
       "steps[4].name DuplicateStep",
       "steps[3].dependsOn[0] StepNotFound",
       "steps[0].dependsOn Cycle",
+      "steps[3].when InvalidExpression",
     ]);
     expect(problems[2]?.message).to.contain("a → c → b → a");
     expect(problems[1]?.mend).to.equal("Write b.");
