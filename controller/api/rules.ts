@@ -19,9 +19,22 @@ const dependencyRule =
   "[self.steps.transformMapEntry(i, t, {t.name: true})].all(names, self.steps.all(s, !has(s.dependsOn) || s.dependsOn.all(d, d in names)))";
 const nativeRules: ReadonlyMap<string, Native> = new Map([[dependencyRule, unknownDependencies]]);
 
-const environment = new Environment().registerVariable("self", "dyn").registerVariable("oldSelf", "dyn");
-/** Rules are parsed when they are first needed: most objects need few. */
-const parsed = new Map<string, Evaluate>();
+/** Parses each rule once, when it is first needed: most objects need few, and most commands none. */
+class RuleParser {
+  #environment: Environment | undefined;
+  readonly #parsed = new Map<string, Evaluate>();
+
+  parse(rule: string): Evaluate {
+    const known = this.#parsed.get(rule);
+    if (known !== undefined) return known;
+    this.#environment ??= new Environment().registerVariable("self", "dyn").registerVariable("oldSelf", "dyn");
+    const evaluate: Evaluate = this.#environment.parse(rule);
+    this.#parsed.set(rule, evaluate);
+    return evaluate;
+  }
+}
+
+const parser = new RuleParser();
 
 /**
  * Evaluates the CEL rules of the schema and of all that is below it, each on the value it describes. Those that name
@@ -71,8 +84,7 @@ function checkRule(
 
 /** A rule that cannot be evaluated is not met: so does the server say. */
 function holds(rule: string, variables: Parameters<Evaluate>[0]): boolean {
-  const evaluate = parsed.get(rule) ?? environment.parse(rule);
-  parsed.set(rule, evaluate);
+  const evaluate = parser.parse(rule);
   try {
     return evaluate(variables) === true;
   } catch {
