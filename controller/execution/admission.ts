@@ -1,20 +1,29 @@
 import { type ObjectKey, refOf } from "../runtime/object-key.ts";
 
+export interface PlaceLimits {
+  /** Executions that run at the same time. */
+  readonly running: number;
+  /** Of them, those whose first status write is not done yet: short ones are bounded by what the API server takes, and more of them at once only make each of them longer. */
+  readonly starting: number;
+}
+
 /**
  * Places for running Executions. Namespaces take turns, and within one the first to come is the first to go, so that a
  * thousand Executions in one namespace do not hold up the one in another.
  */
 export class Places {
-  readonly #limit: number;
+  readonly #limits: PlaceLimits;
   readonly #onGranted: (key: ObjectKey) => void;
   /** Those that run, and those that were told that they may. */
   readonly #held = new Set<ObjectKey>();
+  /** Of those, the ones that may yet turn out to be short. */
+  readonly #starting = new Set<ObjectKey>();
   /** Namespaces in the order of their turns; each with its waiting keys in the order of their coming. */
   readonly #waiting = new Map<string, Set<ObjectKey>>();
 
   /** `onGranted` is called, synchronously, when a key that waited gets its place. */
-  constructor(limit: number, onGranted: (key: ObjectKey) => void) {
-    this.#limit = limit;
+  constructor(limits: PlaceLimits, onGranted: (key: ObjectKey) => void) {
+    this.#limits = limits;
     this.#onGranted = onGranted;
   }
 
@@ -32,8 +41,8 @@ export class Places {
   enter(key: ObjectKey): boolean {
     if (this.#held.has(key)) return true;
     // Nobody overtakes: while others wait, a free place is theirs.
-    if (this.#held.size < this.#limit && this.#waiting.size === 0) {
-      this.#held.add(key);
+    if (this.#isFree() && this.#waiting.size === 0) {
+      this.#hold(key);
       return true;
     }
     const namespace = namespaceOf(key);
@@ -48,11 +57,26 @@ export class Places {
     const namespace = namespaceOf(key);
     const keys = this.#waiting.get(namespace);
     if (keys?.delete(key) === true && keys.size === 0) this.#waiting.delete(namespace);
+    this.#starting.delete(key);
     if (this.#held.delete(key)) this.#grant();
   }
 
+  /** It runs for longer: it no longer counts as starting. Idempotent. */
+  settled(key: ObjectKey): void {
+    if (this.#starting.delete(key)) this.#grant();
+  }
+
+  #isFree(): boolean {
+    return this.#held.size < this.#limits.running && this.#starting.size < this.#limits.starting;
+  }
+
+  #hold(key: ObjectKey): void {
+    this.#held.add(key);
+    this.#starting.add(key);
+  }
+
   #grant(): void {
-    while (this.#held.size < this.#limit) {
+    while (this.#isFree()) {
       const [turn] = this.#waiting;
       if (turn === undefined) return;
       const [namespace, keys] = turn;
@@ -62,7 +86,7 @@ export class Places {
       keys.delete(key);
       // To the end of the turns.
       if (keys.size > 0) this.#waiting.set(namespace, keys);
-      this.#held.add(key);
+      this.#hold(key);
       this.#onGranted(key);
     }
   }

@@ -28,7 +28,7 @@ export interface ExecutionDependencies {
   readonly metrics?: Metrics;
   /** This process: unique among all that ever ran (pod name and a random part). At most 253 characters. */
   readonly replica: string;
-  /** Executions that run at the same time in this process; default 256. */
+  /** Executions that run at the same time in this process; default 1,000. */
   readonly maxRunning?: number;
 }
 

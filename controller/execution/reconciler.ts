@@ -21,7 +21,10 @@ import { cancelledRows, conditionsFor, renderStatus, saySame, type Verdict, with
 import { DelayQueue } from "./ttl.ts";
 import { Waiters } from "./waiters.ts";
 
-const defaultMaxRunning = 256;
+const defaultMaxRunning = 1_000;
+
+/** Fewer than the client has connections, so that watches and Leases never wait for a status. */
+const maxStarting = 32;
 
 /** How soon a run whose outcome could not be written is looked at again. In milliseconds. */
 const brokenRetryMs = 5_000;
@@ -54,7 +57,8 @@ class ExecutionReconciler implements ExecutionController {
     this.#gatherer = new Gatherer(deps);
     const onWritten = (object: KubernetesObject) => deps.observe(slim(object));
     this.#writer = new StatusWriter({ client, resource: executions, ports, logger, onWritten });
-    this.#places = new Places(deps.maxRunning ?? defaultMaxRunning, enqueue);
+    const running = deps.maxRunning ?? defaultMaxRunning;
+    this.#places = new Places({ running, starting: maxStarting }, enqueue);
     this.#later = new DelayQueue(ports, enqueue);
     const wake = (kind: string) => (namespace: string, name: string) => {
       for (const key of this.#waiters.of(`${namespace}/${kind}/${name}`)) enqueue(key);
@@ -214,6 +218,7 @@ class ExecutionReconciler implements ExecutionController {
     }
     if (run === undefined) return;
     this.#live.set(key, run);
+    void run.reported.then(() => this.#places.settled(key));
     // `done` never rejects and `#ended` does not throw.
     void run.done.then((end) => this.#ended(key, end));
   }

@@ -54,6 +54,7 @@ export class LiveRun {
   /** Rows as they are to be recorded when this process leaves: what it aborts itself does not count. */
   #frozen: readonly StepRow[] | undefined;
   #reported = false;
+  readonly #firstReport = Promise.withResolvers<void>();
   #lost = false;
   #overrun: Verdict | undefined;
   #generation: number;
@@ -70,6 +71,11 @@ export class LiveRun {
     this.#startTime = execution.status?.startTime ?? timestamp(deps.ports.clock.now());
     this.#generation = execution.metadata.generation ?? 1;
     this.done = this.#live();
+  }
+
+  /** Resolves once progress was written for the first time; never for a short run. */
+  get reported(): Promise<void> {
+    return this.#firstReport.promise;
   }
 
   /** `spec.cancel: Immediate`, and edits of the spec that a status must say it has seen. */
@@ -174,6 +180,7 @@ export class LiveRun {
       this.#took(await this.#status.write(status.status, this.#stop.signal));
       if (!this.#reported) this.#event("Normal", "Started", `Started ${this.#subject()}`);
       this.#reported = true;
+      this.#firstReport.resolve();
     } catch (error) {
       if (this.#stop.signal.aborted) return;
       this.#deps.logger.warn({ ...this.#fields(), err: error }, "progress could not be written");
