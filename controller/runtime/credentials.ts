@@ -22,9 +22,14 @@ export interface Credentials {
 /** How long files and exec plugins are not asked again. Tokens and certificates are rotated long before they end. */
 const maxAgeMs = 10_000;
 
+/** How long after a renewal that changed nothing the next one waits: wrong credentials must not start a plugin per request. */
+const renewalPauseMs = 1_000;
+
 interface Held {
-  readonly credentials: Promise<Credentials>;
+  readonly reading: Promise<Credentials>;
   readonly readAtMs: number;
+  /** Set once `reading` is done. */
+  credentials: Credentials | undefined;
 }
 
 /**
@@ -37,6 +42,7 @@ export class CredentialSource {
   readonly #clock: Clock;
   #config: KubeConfig;
   #held: Held | undefined;
+  #renewedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(config: KubeConfig, clock: Clock) {
     const cluster = config.getCurrentCluster();
@@ -47,31 +53,49 @@ export class CredentialSource {
   }
 
   /** Rejects with what the exec plugin or the file system said, or with the signal's reason. */
-  get(signal: AbortSignal): Promise<Credentials> {
+  async get(signal: AbortSignal): Promise<Credentials> {
     signal.throwIfAborted();
-    if (this.#held === undefined || this.#clock.monotonic() - this.#held.readAtMs > maxAgeMs) this.#read();
-    return (this.#held as Held).credentials;
+    const held = this.#held;
+    const current = held && this.#clock.monotonic() - held.readAtMs <= maxAgeMs ? held : this.#read();
+    return current.credentials ?? orAborted(current.reading, signal);
   }
 
   /** After the server refused `refused`: what there is now, or undefined when it is the same still. */
   async renew(refused: Credentials, signal: AbortSignal): Promise<Credentials | undefined> {
     const current = await this.get(signal);
     if (!same(current, refused)) return current;
+    const nowMs = this.#clock.monotonic();
+    if (nowMs - this.#renewedAtMs < renewalPauseMs) return undefined;
+    this.#renewedAtMs = nowMs;
     // client-node caches tokens inside the KubeConfig's authenticators and has no way to drop them: a copy starts afresh.
     this.#config = copyOf(this.#config);
-    this.#read();
-    const renewed = await this.get(signal);
+    const renewed = await orAborted(this.#read().reading, signal);
     return same(renewed, refused) ? undefined : renewed;
   }
 
-  #read(): void {
-    const credentials = readCredentials(this.#config);
-    const held = { credentials, readAtMs: this.#clock.monotonic() };
+  #read(): Held {
+    const reading = readCredentials(this.#config);
+    const held: Held = { reading, readAtMs: this.#clock.monotonic(), credentials: undefined };
     this.#held = held;
-    credentials.catch(() => {
-      if (this.#held === held) this.#held = undefined;
-    });
+    reading.then(
+      (credentials) => {
+        held.credentials = credentials;
+      },
+      () => {
+        if (this.#held === held) this.#held = undefined;
+      },
+    );
+    return held;
   }
+}
+
+/** A plugin that hangs does not hold up whoever has given up. */
+function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise, resolve, reject } = Promise.withResolvers<T>();
+  const onAbort = () => reject(signal.reason as Error);
+  signal.addEventListener("abort", onAbort, { once: true });
+  work.then(resolve, reject);
+  return promise.finally(() => signal.removeEventListener("abort", onAbort));
 }
 
 async function readCredentials(config: KubeConfig): Promise<Credentials> {

@@ -11,7 +11,7 @@ import { Reflector } from "../../../controller/runtime/reflector.ts";
 import { StatusWriter } from "../../../controller/runtime/status-writer.ts";
 import { systemPorts } from "../../../engine/clock.ts";
 import type { JsonObject } from "../../../engine/payload.ts";
-import { useCluster } from "../../cluster/cluster.ts";
+import { useCluster, useControlPlane } from "../../cluster/cluster.ts";
 import { silentLogger } from "./fakes.ts";
 
 describe("the controller runtime on a real API server", function () {
@@ -267,5 +267,42 @@ describe("the controller runtime on a real API server", function () {
     expect((refused as ApiError).status.code).to.equal(403);
     expect((refused as ApiError).message).to.include('User "guest" cannot list resource "configmaps"');
     expect((refused as ApiError).message).to.include("grant it with a Role");
+  });
+});
+
+describe("the controller runtime while the API server is away", function () {
+  this.timeout(120_000);
+  const own = useControlPlane();
+
+  it("says so, and sees what it missed once the server is back", async () => {
+    const signal = new AbortController().signal;
+    const { plane } = own;
+    const namespace = "default";
+    const config = loadKubeConfig({}, { kubeconfig: plane.kubeconfig });
+    await using transport = new HttpTransport({ config, ports: systemPorts });
+    const client = createHttpClient({ transport, ports: systemPorts, version: "0.0.0" });
+    const configMap = (name: string) => ({ apiVersion: "v1", kind: "ConfigMap", metadata: { name, namespace } });
+    await client.create(configMaps, configMap("before"), { namespace }, signal);
+    const options = { client, resource: configMaps, ports: systemPorts, logger: silentLogger, namespace };
+    await using reflector = new Reflector(options);
+    reflector.start();
+    await reflector.synced;
+    await plane.stopPart("kube-apiserver", "SIGKILL");
+    const refused = await client
+      .create(configMaps, configMap("during"), { namespace }, signal)
+      .catch((e: ApiError) => e);
+    expect((refused as ApiError).status).to.include({ code: 0, reason: "Unreachable" });
+    expect(reflector.get(keyFor({ namespace, name: "before" }))).to.not.equal(undefined);
+    await plane.startPart("kube-apiserver");
+    await client.delete(configMaps, { namespace, name: "before" }, {}, signal);
+    await client.create(configMaps, configMap("after"), { namespace }, signal);
+    const caughtUp = Promise.withResolvers<void>();
+    const check = () => {
+      const has = (name: string) => reflector.get(keyFor({ namespace, name })) !== undefined;
+      if (has("after") && !has("before")) caughtUp.resolve();
+    };
+    reflector.onChange(check);
+    check();
+    await caughtUp.promise;
   });
 });

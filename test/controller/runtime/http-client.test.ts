@@ -300,6 +300,35 @@ describe("the HTTP client", () => {
       expect(await readFile(count, "utf8")).to.equal("x\nx\n");
     });
 
+    it("do not start the plugin again and again for a token that stays wrong", async () => {
+      const plugin = join(directory, "plugin.sh");
+      const count = join(directory, "count");
+      const credential = '{"kind":"ExecCredential","status":{"token":"wrong"}}';
+      await writeFile(plugin, `#!/bin/sh\necho x >> ${count}\nprintf '${credential}'\n`);
+      await chmod(plugin, 0o755);
+      await start(
+        guarded(() => "right"),
+        { exec: { command: plugin, args: [] } },
+      );
+      const refused = await Promise.all(Array.from({ length: 20 }, () => caught(client.get(words, ref, signal))));
+      expect(refused.map((error) => error.status.code)).to.deep.equal(Array(20).fill(401));
+      expect(await readFile(count, "utf8")).to.equal("x\nx\n");
+    });
+
+    it("do not hold up a request for longer than its timeout when a plugin hangs", async () => {
+      const plugin = join(directory, "plugin.sh");
+      // Ends when the folder is removed.
+      await writeFile(plugin, `#!/bin/sh\nwhile [ -e ${plugin} ]; do sleep 0.05; done\n`);
+      await chmod(plugin, 0o755);
+      await start(
+        guarded(() => ""),
+        { exec: { command: plugin, args: [] } },
+      );
+      const error = caught(client.patch(words, ref, merge, undefined, signal));
+      await time.advance(30_000);
+      expect((await error).message).to.include("no answer within 30000 ms");
+    });
+
     it("say which plugin is missing", async () => {
       await start(
         guarded(() => ""),
