@@ -1,10 +1,12 @@
 import { readFile } from "node:fs/promises";
 import { expect } from "chai";
+import fc from "fast-check";
 import type { FieldProblem } from "../../controller/api/structural-schema.ts";
 import { validateObject } from "../../controller/api/validation.ts";
 import { callApi } from "../cluster/api-call.ts";
 import { type Cluster, useCluster } from "../cluster/cluster.ts";
 import { type AgreementCase, agreementCases, type KubeObject } from "./cases.ts";
+import { randomObjects } from "./random-objects.ts";
 
 /** What the server says to a dry run. */
 interface Verdict {
@@ -88,6 +90,25 @@ function pick(object: unknown) {
   return { apiVersion, kind, spec, status };
 }
 
+describe("offline validation and the API server, on objects made at random", function () {
+  this.timeout(120_000);
+  const cluster = useCluster();
+
+  it("decide alike and fill in the same defaults", async () => {
+    const namespace = await cluster.createNamespace();
+    await fc.assert(
+      fc.asyncProperty(randomObjects, async (object) => {
+        const { verdict } = await ask(cluster, namespace, { name: "random", object, accepted: true });
+        const offline = validateObject(object);
+        const said = `${JSON.stringify(object)}: ${verdict.said} ${JSON.stringify(offline.problems)}`;
+        expect(offline.problems.length === 0, said).to.equal(verdict.accepted);
+        if (verdict.accepted) expect(pick(offline.object)).to.deep.equal(pick(verdict.object));
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
+
 describe("the cases of offline validation", () => {
   it("are two hundred and more, of all kinds, good and bad, and none is there twice", () => {
     expect(agreementCases.length).to.be.at.least(200);
@@ -104,7 +125,7 @@ describe("the cases of offline validation", () => {
   });
 
   it("name each row of DIFFERENCES.md, and no other", async () => {
-    const rows = [...(await readFile(differences, "utf8")).matchAll(/^\| `(\w+)` \|/gm)].map(([, id = ""]) => id);
+    const rows = [...(await readFile(differences, "utf8")).matchAll(/^\| `(\w+)` +\|/gm)].map(([, id = ""]) => id);
     const named = new Set(agreementCases.flatMap(({ difference }) => difference ?? []));
     expect([...named]).to.have.members(rows);
   });

@@ -25,7 +25,7 @@ function create(kind: Kind, spec: unknown): KubeObject {
 }
 
 /** A copy of the object with the value in the field; objects on the way are made. */
-function withField(object: KubeObject, path: string, value: unknown): KubeObject {
+export function withField(object: KubeObject, path: string, value: unknown): KubeObject {
   const copy = structuredClone(object);
   const keys = path.split(/[.[\]]+/).filter((key) => key !== "");
   const last = keys.pop() ?? "";
