@@ -44,17 +44,21 @@ Examples:
 
 /** Output goes to the context's streams, and commander throws instead of exiting. */
 function configure(command: Command, context: CliContext): Command {
-  return command
-    .exitOverride()
-    .showHelpAfterError("(see --help)")
-    .configureOutput({
-      writeOut: (text) => context.stdout.write(text),
-      writeErr: (text) => context.stderr.write(text),
-      getOutHelpWidth: () => context.stdout.columns ?? 80,
-      getErrHelpWidth: () => context.stderr.columns ?? 80,
-      getOutHasColors: () => context.stdout.isTTY === true && context.env.NO_COLOR === undefined,
-      getErrHasColors: () => context.stderr.isTTY === true && context.env.NO_COLOR === undefined,
-    });
+  return (
+    command
+      .exitOverride()
+      .showHelpAfterError("(see --help)")
+      // Also beside long flags: a description in lines of twenty characters is better than one that runs out of the terminal.
+      .configureHelp({ minWidthToWrap: 20 })
+      .configureOutput({
+        writeOut: (text) => context.stdout.write(text),
+        writeErr: (text) => context.stderr.write(text),
+        getOutHelpWidth: () => context.stdout.columns ?? 80,
+        getErrHelpWidth: () => context.stderr.columns ?? 80,
+        getOutHasColors: () => context.stdout.isTTY === true && context.env.NO_COLOR === undefined,
+        getErrHasColors: () => context.stderr.isTTY === true && context.env.NO_COLOR === undefined,
+      })
+  );
 }
 
 function report(error: unknown, context: CliContext): ExitCode {

@@ -1,6 +1,6 @@
 import { Command, Option } from "commander";
 import type { CliContext } from "./context.ts";
-import { collect, filenameOption } from "./options.ts";
+import { filenameOption, repeated } from "./options.ts";
 
 /** What `millrace run` was told. */
 export interface RunFlags {
@@ -23,7 +23,7 @@ export function runCommand(context: CliContext): Command {
     .addOption(filenameOption())
     .option("--input <text>", "the Execution's input: @FILE, @- for standard input, or the text itself (default: null)")
     .option("--content-type <type>", "of the input (default: by the file's ending, else text or bytes as it is)")
-    .option("--param <name=value>", "a parameter; a value that is JSON is taken as JSON; may be repeated", collect, [])
+    .addOption(repeated("--param <name=value>", "a parameter; a value that is JSON is taken as JSON"))
     .addOption(
       new Option("-o, --output <format>", "text: what the run gave; json, yaml: the whole Execution with its status")
         .choices(["text", "json", "yaml"])
@@ -31,7 +31,7 @@ export function runCommand(context: CliContext): Command {
     )
     .option("--plugins-dir <dir>", "where ES modules are (default: plugins/ beside the manifests)")
     .option("--modules-dir <dir>", "where WASM modules are (default: modules/ beside the manifests)")
-    .option("--allow-isolation <name>", "allow an isolation beyond the default, for example Inline", collect, [])
+    .addOption(repeated("--allow-isolation <name>", "allow an isolation beyond the default, for example Inline"))
     .option("-q, --quiet", "show nothing while it runs")
     .addHelpText("after", examples)
     .action(async (name: string | undefined, flags: RunFlags) => {

@@ -32,7 +32,7 @@ Examples:
 
 async function validate(flags: ValidateFlags, context: CliContext): Promise<void> {
   const workspace = await openWorkspace(flags.filename, context);
-  const problems = [...workspace.problems, ...(await pipelineProblems(workspace))];
+  const problems = [...workspace.problems, ...(await pipelineProblems(workspace))].toSorted(byPlace);
   const errors = problems.filter(({ severity }) => severity === "Error").length;
   if (flags.output === "json") {
     const report = { objects: workspace.objects.length, errors, warnings: problems.length - errors, problems };
@@ -51,6 +51,10 @@ async function pipelineProblems(workspace: Workspace): Promise<LocatedProblem[]>
     if (!check.ok) problems.push(...locateProblems(pipeline, check.problems));
   }
   return problems;
+}
+
+function byPlace(a: LocatedProblem, b: LocatedProblem): number {
+  return a.file.localeCompare(b.file) || a.line - b.line || a.column - b.column;
 }
 
 function summary(objects: number, errors: number, warnings: number): string {

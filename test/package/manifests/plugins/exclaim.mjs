@@ -1,0 +1,3 @@
+export async function process({ payload, contentType }) {
+  return { payload: Buffer.concat([payload, Buffer.from("!")]), contentType };
+}
