@@ -19,6 +19,7 @@ export const maxPatternLength = 512;
 const charsPerUnit = 10;
 const errorCost = 100;
 const timeZoneCost = 1_000;
+const durationCost = 20;
 const maxDurationLength = 64;
 
 /** Counts what an evaluation costs. One meter serves many expressions, one evaluation at a time: evaluation is synchronous. */
@@ -185,7 +186,10 @@ function functionCall(meter: Meter): CelEvaluate {
     const node = self as unknown as CallNode;
     const args = node.args[1].map((argument) => evaluator.run(argument, context));
     for (const argument of args) if (!Array.isArray(argument)) meter.charge(sizeCost(argument));
-    if (node.args[0] === "duration") refuseLongDuration(args[0]);
+    if (node.args[0] === "duration") {
+      meter.charge(durationCost);
+      refuseLongDuration(args[0]);
+    }
     return node.handle(args, self, evaluator);
   };
 }

@@ -4,7 +4,7 @@ import { MillraceError } from "../../engine/errors.ts";
 import type { Expression, ExpressionSite } from "../../engine/expressions.ts";
 import { ExpressionCompiler, executionInput, maxExpressionLength } from "../../engine/expressions.ts";
 import type { Value } from "../../engine/json-values.ts";
-import { parseJson } from "../../engine/json-values.ts";
+import { encode, parseJson } from "../../engine/json-values.ts";
 
 const steps = new Map([
   ["first", 0],
@@ -106,6 +106,15 @@ describe("expressions: values", () => {
     ]);
     expect(evaluate("input['__proto__'].polluted", '{"__proto__": {"polluted": true}}')).to.equal(true);
     expect(({} as Record<string, unknown>).polluted).to.equal(undefined);
+  });
+
+  it("writes timestamps, durations and unsigned integers as JSON", () => {
+    const source =
+      "[timestamp('2026-01-02T03:04:05Z'), duration('1h0.5s'), duration('-1.25s'), duration('3ns'), uint(7)]";
+    expect(new TextDecoder().decode(encode(evaluate(source)).bytes)).to.equal(
+      '["2026-01-02T03:04:05Z","3600.5s","-1.25s","0.000000003s",7]',
+    );
+    expect(() => encode(evaluate("[type(1)]"))).to.throw(MillraceError, "no JSON form");
   });
 
   it("names a failing expression's field", () => {
