@@ -144,10 +144,8 @@ class WasmProcessor implements LoadedProcessor {
   }
 
   process(request: ProcessorRequest, context: CallContext): Promise<ProcessorResponse> {
-    const call = this.#run(request, context);
+    const call = this.#run(request, context).finally(() => this.#calls.delete(call));
     this.#calls.add(call);
-    const done = () => this.#calls.delete(call);
-    call.then(done, done);
     return call;
   }
 

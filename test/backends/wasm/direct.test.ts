@@ -65,11 +65,11 @@ function importing(name: keyof typeof importTypes, process: readonly number[], r
   return directModule({ imports: [["millrace", name, [0x00, importTypes[name]]]], process, ...rest });
 }
 
+/** `call 0`, then `(2048 << 32) | its result`. */
+const readAndPack = [0x10, 0, 0xad, 0x42, 0x80, 0x10, 0x42, 32, 0x86, 0x84, end];
+
 /** Reads by the import into the buffer at 2048, and gives what it wrote: `(2048 << 32) | length`. */
-const readInto = (capacity: number) => [
-  ...[...constant(2048), ...constant(capacity), 0x10, 0, 0xad],
-  ...[0x42, 0x80, 0x10, 0x42, 32, 0x86, 0x84, end],
-];
+const readInto = (capacity: number) => [...constant(2048), ...constant(capacity), ...readAndPack];
 
 describe("The Direct ABI", () => {
   it("hands the input over and takes the result", () => {

@@ -16,6 +16,11 @@ const reference = new Uint8Array(readFileSync(join(import.meta.dirname, "../../f
 /** Grows page by page until growth fails, then traps. */
 const growWithoutEnd = [0x03, 0x40, ...constant(1), 0x40, 0, ...constant(-1), 0x47, 0x0d, 0, end, unreachable];
 
+/** Adds one to the number at 0. */
+const countUp = [...constant(0), ...constant(0), 0x28, 2, 0, ...constant(1), 0x6a, 0x36, 2, 0];
+/** Calls `set_metadata` with the three bytes at 0 as key and 8,000 bytes as value. */
+const setEntry = [...constant(0), ...constant(3), ...constant(16), ...constant(8000), 0x10, 0];
+
 /** A module, and how a call of it must end. */
 interface Hostile {
   readonly module: Uint8Array;
@@ -126,23 +131,7 @@ const hostile: Readonly<Record<string, Hostile>> = {
   "fills the host with metadata": {
     module: directModule({
       imports: [["millrace", "set_metadata", [0x00, 5]]],
-      process: [
-        // A key of three digits that are stored at 0, counted up for ever, with a value of 8000 bytes.
-        ...[0x03, 0x40, ...constant(0), ...constant(0), 0x28, 2, 0, ...constant(1), 0x6a, 0x36, 2, 0],
-        ...[
-          ...constant(0),
-          ...constant(3),
-          ...constant(16),
-          ...constant(8000),
-          0x10,
-          0,
-          0x0c,
-          0,
-          end,
-          unreachable,
-          end,
-        ],
-      ],
+      process: [0x03, 0x40, ...countUp, ...setEntry, 0x0c, 0, end, unreachable, end],
     }),
     code: "PayloadTooLarge",
     message: "metadata",
