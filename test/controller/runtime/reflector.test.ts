@@ -1,5 +1,6 @@
 import type { ServerResponse } from "node:http";
 import { expect } from "chai";
+import type { Client, ListPage, WatchEvent } from "../../../controller/api/client.ts";
 import { createHttpClient } from "../../../controller/runtime/http-client.ts";
 import { HttpTransport } from "../../../controller/runtime/http-transport.ts";
 import { keyFor, type ObjectKey } from "../../../controller/runtime/object-key.ts";
@@ -177,6 +178,9 @@ describe("the reflector", () => {
     await until(() => reflector.silentMs() === 0);
     await time.advance(149_000);
     expect(reflector.silentMs()).to.equal(149_000);
+    streams[0]?.write(bookmark(11));
+    await until(() => reflector.silentMs() === 0);
+    await time.advance(149_000);
     expect(streams).to.have.length(1);
     await time.advance(1_000);
     await until(() => streams.length === 2);
@@ -254,6 +258,24 @@ describe("the reflector", () => {
     expect(() => reflector.start()).to.throw("runs already");
   });
 
+  it("takes nothing from a client that answers although it was told to stop", async () => {
+    const answers: ((page: ListPage) => void)[] = [];
+    const client = {
+      list: () => new Promise<ListPage>((resolve) => void answers.push(resolve)),
+      watch: (_resource: unknown, _options: unknown, signal: AbortSignal) => quiet(signal),
+    } as unknown as Client;
+    const stubborn = new Reflector({ client, resource: words, ports: time.ports, logger: silentLogger });
+    stubborn.start();
+    const stopped = stubborn.stop();
+    stubborn.start();
+    answers[1]?.({ items: [word("new", 19)], resourceVersion: "20" });
+    await stubborn.synced;
+    answers[0]?.({ items: [word("old", 9)], resourceVersion: "30" });
+    await stopped;
+    expect([...stubborn.list()].map(({ metadata }) => metadata.name)).to.deep.equal(["new"]);
+    await stubborn[Symbol.asyncDispose]();
+  });
+
   it("lets go of who waits for it to be synced when it is closed before", async () => {
     lists = [() => {}];
     reflector.start();
@@ -270,3 +292,11 @@ describe("the reflector", () => {
     expect([...new Set(changes)]).to.include.members(["ns/a", "ns/b"]);
   });
 });
+
+/** A watch without events. */
+async function* quiet(signal: AbortSignal): AsyncGenerator<WatchEvent> {
+  await new Promise((_resolve, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
+  });
+  yield* [];
+}
