@@ -1,0 +1,83 @@
+import type { LoadedProcessor, ProcessorSpec } from "../../../backends/backend.ts";
+import type { ProcessorSpec as ApiProcessorSpec, Processor } from "../../../controller/api/types.ts";
+import { processorFacts, processorSpec } from "../../../controller/processor/spec.ts";
+import type { Candidate } from "../../../controller/processor/versions.ts";
+import type { ProcessorRequest, ProcessorResponse } from "../../../engine/processor.ts";
+import type { Attempt } from "../../../engine/run.ts";
+
+/** A Processor's spec as the API server gives it: with all defaults. */
+export function apiSpec(more: Partial<ApiProcessorSpec> = { local: { builtin: "text.trim" } }): ApiProcessorSpec {
+  return {
+    intent: "Transform",
+    timeout: "30s",
+    retry: {
+      limit: 1,
+      backoff: { initial: "100ms", factor: 2, max: "10s", jitterPercent: 20 },
+      codes: ["Unavailable", "ResourceExhausted", "ProcessorCrashed"],
+    },
+    maxInputSize: "4Mi",
+    maxOutputSize: "4Mi",
+    maxConcurrency: 64,
+    ...more,
+  };
+}
+
+export function apiProcessor(
+  generation = 1,
+  spec: ApiProcessorSpec = apiSpec(),
+  status?: Processor["status"],
+): Processor {
+  return {
+    apiVersion: "millrace.dev/v1alpha1",
+    kind: "Processor",
+    metadata: { name: "words", namespace: "team", uid: "uid-1", generation, resourceVersion: String(generation) },
+    spec,
+    ...(status === undefined ? {} : { status }),
+  };
+}
+
+export function candidate(generation = 1, spec: ApiProcessorSpec = apiSpec()): Candidate {
+  return {
+    fingerprint: `uid-1 ${generation} `,
+    generation,
+    backend: "Local",
+    spec: processorSpec("team", "words", spec),
+    facts: processorFacts("words", spec),
+  };
+}
+
+/** A loaded processor whose calls the test ends by hand. */
+export class ManualProcessor implements LoadedProcessor {
+  readonly name = "words";
+  readonly intent = "Transform";
+  readonly digests: readonly string[];
+  readonly calls: PromiseWithResolvers<ProcessorResponse>[] = [];
+  readonly requests: ProcessorRequest[] = [];
+  probe?: (signal: AbortSignal) => Promise<void>;
+  disposed = false;
+
+  constructor(digest: string, spec?: ProcessorSpec) {
+    this.digests = [`${digest}${spec === undefined ? "" : `-${spec.name}`}`];
+  }
+
+  process(request: ProcessorRequest): Promise<ProcessorResponse> {
+    this.requests.push(request);
+    const call = Promise.withResolvers<ProcessorResponse>();
+    this.calls.push(call);
+    return call.promise;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.disposed = true;
+  }
+}
+
+export const attempt: Attempt = {
+  step: 0,
+  stepName: "a",
+  processor: "words",
+  attempt: 1,
+  idempotencyKey: "uid/a",
+  timeoutMs: 30_000,
+  execution: { namespace: "team", name: "run", uid: "uid" },
+};

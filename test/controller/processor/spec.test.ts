@@ -1,0 +1,111 @@
+import { expect } from "chai";
+import type { ProcessorSpec } from "../../../controller/api/types.ts";
+import { backendKind, processorFacts, processorSpec } from "../../../controller/processor/spec.ts";
+import { MillraceError } from "../../../engine/errors.ts";
+import { apiSpec } from "./builders.ts";
+
+const implementation = (more: Partial<ProcessorSpec>) => processorSpec("team", "words", apiSpec(more)).implementation;
+
+describe("a Processor in the backends' terms", () => {
+  const digest = `sha256:${"a".repeat(64)}`;
+  const rows: readonly [string, Partial<ProcessorSpec>, object][] = [
+    ["a built-in", { local: { builtin: "text.trim" } }, { kind: "Builtin", name: "text.trim" }],
+    [
+      "an ES module",
+      { local: { module: { file: "a.mjs", export: "process", isolation: "Thread", digest } } },
+      { kind: "Module", file: "a.mjs", export: "process", isolation: "Thread", digest },
+    ],
+    [
+      "a gRPC service",
+      { rpc: { protocol: "GRPC", endpoint: "dns:///words:50051", maxConnections: 4 } },
+      { kind: "GRPC", endpoint: "dns:///words:50051", maxConnections: 4 },
+    ],
+    [
+      "an HTTP service at the path of the default",
+      { rpc: { protocol: "HTTP", endpoint: "http://words", maxConnections: 2 } },
+      { kind: "HTTP", endpoint: "http://words", path: "/process", maxConnections: 2 },
+    ],
+    [
+      "an HTTP service at its own path",
+      { rpc: { protocol: "HTTP", endpoint: "http://words", maxConnections: 2, http: { path: "/count" } } },
+      { kind: "HTTP", endpoint: "http://words", path: "/count", maxConnections: 2 },
+    ],
+    [
+      "a WASM module from a file",
+      { wasm: { source: { file: "a.wasm" }, abi: "Auto", entrypoint: "process", limits: { memory: "64Mi" } } },
+      {
+        kind: "WASM",
+        source: { kind: "File", file: "a.wasm" },
+        abi: "Auto",
+        entrypoint: "process",
+        maxMemoryBytes: 67_108_864,
+      },
+    ],
+    [
+      "a WASM module from a ConfigMap, pinned",
+      {
+        wasm: {
+          source: { configMapKeyRef: { name: "m", key: "k" } },
+          abi: "Direct",
+          entrypoint: "run",
+          limits: { memory: 65_536 },
+          digest,
+        },
+      },
+      {
+        kind: "WASM",
+        source: { kind: "ConfigMapKey", name: "m", key: "k" },
+        abi: "Direct",
+        entrypoint: "run",
+        maxMemoryBytes: 65_536,
+        digest,
+      },
+    ],
+  ];
+  for (const [what, more, expected] of rows) {
+    it(`is ${what}`, () => expect(implementation(more)).to.deep.equal(expected));
+  }
+
+  it("has its limits in milliseconds and bytes", () => {
+    expect(
+      processorSpec(
+        "team",
+        "words",
+        apiSpec({ local: { builtin: "a" }, timeout: "1m30s", maxInputSize: 1_000, maxOutputSize: "2Ki" }),
+      ).limits,
+    ).to.include({ timeoutMs: 90_000, maxInputBytes: 1_000, maxOutputBytes: 2_048, maxConcurrency: 64 });
+  });
+
+  it("is refused where it says what the API server would have refused", () => {
+    expect(() => implementation({}))
+      .to.throw(MillraceError)
+      .with.property("code", "InvalidInput");
+    expect(() => processorSpec("team", "words", apiSpec({ local: { builtin: "a" }, timeout: "soon" })))
+      .to.throw(MillraceError, "spec.timeout")
+      .with.property("code", "InvalidInput");
+  });
+
+  it("says which backend it is for", () => {
+    expect(
+      [{ local: { builtin: "a" } }, { rpc: { protocol: "HTTP", endpoint: "http://a", maxConnections: 1 } }].map(
+        (more) => backendKind(apiSpec(more as Partial<ProcessorSpec>)),
+      ),
+    ).to.deep.equal(["Local", "RPC"]);
+  });
+});
+
+describe("a Processor in the engine's terms", () => {
+  it("has its defaults, durations in milliseconds", () => {
+    expect(processorFacts("words", apiSpec())).to.deep.equal({
+      name: "words",
+      intent: "Transform",
+      options: {},
+      timeoutMs: 30_000,
+      retry: {
+        limit: 1,
+        codes: ["Unavailable", "ResourceExhausted", "ProcessorCrashed"],
+        backoff: { initialMs: 100, maxMs: 10_000, factor: 2, jitterPercent: 20 },
+      },
+    });
+  });
+});
