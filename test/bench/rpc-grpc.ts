@@ -14,8 +14,8 @@ import { callerOf, callMany, echoes } from "../support/rpc/load.ts";
 import { type Bench, compare } from "./bench.ts";
 
 const inFlight = 32;
-const units = 1600;
-const rounds = 11;
+const units = 800;
+const rounds = 25;
 const payloadBytes = 1024;
 
 export const bench: Bench = async () => {
@@ -27,22 +27,35 @@ export const bench: Bench = async () => {
   const ours = () => callMany(units, inFlight, () => echoes(caller, request, signal));
   using one = byHand(server.endpoint, 1);
   using four = byHand(server.endpoint, 4);
-  const onOne = await compare({ units, rounds, ours, baseline: () => callMany(units, inFlight, one.call) });
-  const onFour = await compare({ units, rounds, ours, baseline: () => callMany(units, inFlight, four.call) });
-  const ratio = Math.min(onOne.baselineUs / onOne.oursUs, onFour.baselineUs / onFour.oursUs);
+  // Which baseline is the faster is settled first, so that the ratio is one measurement and not the worse of two.
+  const pilot = await compare({
+    units,
+    rounds: 9,
+    ours: () => callMany(units, inFlight, four.call),
+    baseline: () => callMany(units, inFlight, one.call),
+  });
+  const best = pilot.oursUs <= pilot.baselineUs ? four : one;
+  const { oursUs, baselineUs } = await compare({
+    units,
+    rounds,
+    ours,
+    baseline: () => callMany(units, inFlight, best.call),
+  });
+  const ratio = baselineUs / oursUs;
   return [
     {
       name: "rpc-grpc/unary",
       ratio,
       bar: ">= 0.9",
       ok: ratio >= 0.9,
-      metrics: { callsPerSecond: 1e6 / Math.min(onOne.oursUs, onFour.oursUs) },
-      baseline: { oneChannelPerSecond: 1e6 / onOne.baselineUs, fourChannelsPerSecond: 1e6 / onFour.baselineUs },
+      metrics: { callsPerSecond: 1e6 / oursUs },
+      baseline: { callsPerSecond: 1e6 / baselineUs, channels: best.channels },
     },
   ];
 };
 
 interface ByHand extends Disposable {
+  readonly channels: number;
   readonly call: () => Promise<boolean>;
 }
 
@@ -79,6 +92,7 @@ function byHand(target: string, channels: number): ByHand {
       );
     });
   return {
+    channels,
     call,
     [Symbol.dispose]: () => {
       for (const client of clients) client.close();

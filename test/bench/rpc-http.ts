@@ -9,7 +9,8 @@ import { callerOf, callMany, echoes } from "../support/rpc/load.ts";
 import { type Bench, compare } from "./bench.ts";
 
 const inFlight = 32;
-const units = 3200;
+const units = 1600;
+const rounds = 25;
 const payloadBytes = 1024;
 
 export const bench: Bench = async () => {
@@ -22,6 +23,7 @@ export const bench: Bench = async () => {
   const body = new Uint8Array(payloadBytes).fill(120);
   const { oursUs, baselineUs } = await compare({
     units,
+    rounds,
     ours: () => callMany(units, inFlight, () => echoes(caller, request, signal)),
     baseline: () => callMany(units, inFlight, () => byHand(pool, body)),
   });
