@@ -301,10 +301,18 @@ class Run implements Visible {
       timeoutMs = Math.max(1, Math.min(timeoutMs, this.#deadlineMs - ports.clock.monotonic()));
     const idempotencyKey = `${execution.uid}/${name}`;
     const call: Attempt = { step: index, stepName: name, processor, attempt, idempotencyKey, timeoutMs, execution };
-    invoke(call, request, this.#controller.signal).then(
+    this.#invoke(invoke, call, request).then(
       (response) => this.#responded(step, request, response),
       (error) => this.#threw(step, error),
     );
+  }
+
+  #invoke(invoke: Invoke, call: Attempt, request: ProcessorRequest): Promise<ProcessorResponse> {
+    try {
+      return invoke(call, request, this.#controller.signal);
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   #responded(step: PlanStep, request: ProcessorRequest, response: ProcessorResponse): void {

@@ -6,7 +6,7 @@ import type { FailurePolicy, PipelineDefinition } from "../../engine/pipeline.ts
 import type { Plan } from "../../engine/plan.ts";
 import type { Invoke, Outcome, RunEvent, RunOptions, StepResult } from "../../engine/run.ts";
 import { run } from "../../engine/run.ts";
-import { pipeline, planOf, runOptions, step, textOf } from "../support/pipelines.ts";
+import { pipeline, planOf, runOptions, step, stored, textOf } from "../support/pipelines.ts";
 import { VirtualTime } from "../support/virtual-time.ts";
 
 /** What one step of a random Pipeline does. */
@@ -21,6 +21,8 @@ interface Behaviour {
   readonly failsBy: "throwing" | "declaring" | "hopeless";
   /** How long an attempt takes; 0: it answers at once. */
   readonly tookMs: number;
+  /** Whether its output's bytes are in memory or have to be waited for. */
+  readonly isStored: boolean;
 }
 
 interface Scenario {
@@ -37,6 +39,7 @@ const behaviour: fc.Arbitrary<Behaviour> = fc.record({
   limit: fc.nat({ max: 3 }),
   failsBy: fc.constantFrom("throwing", "declaring", "hopeless"),
   tookMs: fc.constantFrom(0, 0, 1, 5, 50),
+  isStored: fc.boolean(),
 });
 
 const scenario: fc.Arbitrary<Scenario> = fc.record({
@@ -120,7 +123,12 @@ class Watcher {
       const trace = digestOf(
         new TextEncoder().encode(`${attempt.stepName}${digestOf(bytes)}${JSON.stringify(request.metadata)}`),
       );
-      return { ok: true, payload: jsonPayload(trace), metadata: { from: attempt.stepName } };
+      const payload = jsonPayload(trace);
+      return {
+        ok: true,
+        payload: behaviour.isStored ? stored(payload) : payload,
+        metadata: { from: attempt.stepName },
+      };
     } finally {
       this.#inFlight.delete(attempt.step);
     }

@@ -412,6 +412,13 @@ describe("run: attempts", () => {
     expect(outcome.error).to.include({ code: "Internal", message: "oops" });
   });
 
+  it("survives an invoke that throws before it gives a promise", async () => {
+    const invoke: Invoke = () => {
+      throw new MillraceError("NotFound", "gone");
+    };
+    expect((await runToEnd(pipeline([step("a")]), { invoke })).error).to.include({ code: "NotFound", step: "a" });
+  });
+
   it("drops what comes after the end", async () => {
     const cancel = new AbortController();
     const late = Promise.withResolvers<ProcessorResponse>();
