@@ -33,10 +33,10 @@ export class Plugins implements AsyncDisposable {
   }
 
   /** Writes a module, loads it and wraps it as everything is called. */
-  async caller(source: string, changes: Partial<LocalModule> = {}, timeoutMs = 5000): Promise<Caller> {
+  async caller(source: string, changes: Partial<LocalModule> = {}): Promise<Caller> {
     const module = moduleOf(changes);
     await this.write(module.file, source);
-    return callerOf(await this.backend.load(specOf(module), never), { timeoutMs });
+    return callerOf(await this.backend.load(specOf(module), never));
   }
 
   get workers(): number {
