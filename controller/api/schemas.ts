@@ -107,6 +107,11 @@ export const schemas: Readonly<Record<Kind, StructuralSchema>> = {
                   "an HTTP endpoint is http://host[:port] or https://host[:port] without a path; the path goes into http.path",
               },
               {
+                rule: "!self.endpoint.matches('^.*:[0-9]{1,5}$') || (int(self.endpoint.substring(self.endpoint.lastIndexOf(':') + 1)) >= 1 && int(self.endpoint.substring(self.endpoint.lastIndexOf(':') + 1)) <= 65535)",
+                fieldPath: ".endpoint",
+                message: "the port of an endpoint is a number from 1 to 65535",
+              },
+              {
                 rule: "!has(self.http) || self.protocol == 'HTTP'",
                 fieldPath: ".http",
                 message: "http may be set only with protocol HTTP",

@@ -59,7 +59,7 @@ export function parseSource(text: string, file: string): ParsedSource {
   const problems: SourceProblem[] = [];
   const values: SourceValue[] = [];
   try {
-    const documents = parseAllDocuments(text, { lineCounter: lines, prettyErrors: false });
+    const documents = parseAllDocuments(text, { lineCounter: lines, prettyErrors: false, merge: true });
     for (const document of Array.isArray(documents) ? documents : []) {
       readDocument(document, positionOf, values, problems);
     }

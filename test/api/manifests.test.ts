@@ -101,6 +101,13 @@ describe("manifests", () => {
     expect(problems[0]?.message).to.include("alias");
   });
 
+  it("may share parts by anchors and merge keys, as kubectl reads them", async () => {
+    const text = `${head}kind: Pipeline\nmetadata: {name: p}\nspec:\n  steps:\n    - &a {name: a, processor: x, when: "true"}\n    - <<: *a\n      name: b\n`;
+    const { objects, problems } = await load({ "p.yaml": text });
+    expect(problems).to.deep.equal([]);
+    expect(objects[0]?.object).to.have.nested.property("spec.steps[1].processor", "x");
+  });
+
   it("are refused when two have one kind and name", async () => {
     const execution = `${head}kind: Execution\nmetadata: {name: e}\nspec: {pipeline: p}\n`;
     const { problems } = await load({ "a.yaml": execution, "b.yaml": execution });
