@@ -20,7 +20,7 @@ export async function runPipeline(name: string | undefined, flags: RunFlags, con
   const given = await readGiven(check.pipeline, flags, context);
   await using callers = await loadProcessors(workspace, pipeline, flags, context);
   const report = new LocalReport(pipeline.object, check.pipeline.plan, given, context.ports.clock);
-  const view = flags.quiet === true ? undefined : createRunView(check.pipeline.plan, context);
+  const view = flags.quiet === true ? undefined : await createRunView(check.pipeline.plan, context);
   const outcome = await runToEnd(check.pipeline, given, callers, report, view, context);
   await report.print(outcome, flags.output, context.stdout);
   if (outcome.state === "Cancelled") throw new CliError("the run was cancelled", exitCodes.cancelled);
