@@ -10,7 +10,7 @@ import type {
 } from "../api/client.ts";
 
 /** `/apis/GROUP/VERSION[/namespaces/NS]/PLURAL`; a namespace is left out for kinds that have none. */
-export function collectionPath(resource: Resource, namespace: string | undefined): string {
+function collectionPath(resource: Resource, namespace: string | undefined): string {
   const root = resource.group === "" ? `/api/${resource.version}` : `/apis/${resource.group}/${resource.version}`;
   const scope = resource.namespaced && namespace !== undefined ? `/namespaces/${encodeURIComponent(namespace)}` : "";
   return `${root}${scope}/${resource.plural}`;
