@@ -209,9 +209,21 @@ function accept(response: ProcessorResponse, request: ProcessorRequest, host: Ca
       `the output of ${processor.name}: ${response.payload.size} bytes, over the limit of ${limits.maxOutputBytes} bytes (maxOutputSize)`,
     );
   }
+  if (response.payload.contentType !== request.payload.contentType) {
+    checkContentType(response.payload.contentType, processor.name);
+  }
   checkMetadata(response.metadata, processor.name);
   if (processor.intent === "Transform" || response.payload === request.payload) return response;
   return { ok: true, metadata: response.metadata, payload: request.payload };
+}
+
+/** It goes into headers and into status: one line of printable ASCII. */
+function checkContentType(contentType: string, name: string): void {
+  if (/^[\x20-\x7e]{1,255}$/.test(contentType)) return;
+  throw new MillraceError(
+    "ProcessorCrashed",
+    `${name} answered with the content type ${JSON.stringify(contentType.slice(0, 80))}: it is 1 to 255 characters of printable ASCII`,
+  );
 }
 
 function checkMetadata(metadata: Metadata, name: string): void {

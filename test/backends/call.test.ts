@@ -94,6 +94,14 @@ describe("call.ts: what goes in and out", () => {
     });
   }
 
+  for (const contentType of ["", "text/plain\r\nX-Injected: 1", "text/größe", `text/${"x".repeat(255)}`]) {
+    it(`refuses the content type ${JSON.stringify(contentType.slice(0, 30))}`, async () => {
+      const payload = new BytesPayload(new Uint8Array(0), contentType);
+      await using caller = callerOf(scripted(() => Promise.resolve({ ok: true, payload, metadata: {} })));
+      expect((await rejection(caller.call(attemptOf(), requestOf(), never))).code).to.equal("ProcessorCrashed");
+    });
+  }
+
   it("passes the payload of an Analyze processor through, and keeps its metadata", async () => {
     const other = new BytesPayload(new Uint8Array(3), "image/png");
     const processor = scripted(
