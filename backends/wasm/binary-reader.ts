@@ -10,6 +10,9 @@ export function malformed(offset: number, what: string): MillraceError {
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
+/** Of anything in one vector; V8 takes no more functions either. */
+const maxCount = 1_000_000;
+
 /** A cursor over part of a module. Every read is bounded by `end`; what does not fit is refused with its offset. */
 export class BinaryReader {
   readonly #bytes: Uint8Array;
@@ -63,10 +66,14 @@ export class BinaryReader {
     this.offset += length;
   }
 
-  /** How many items follow. Each takes at least one byte, so that a forged count is refused before anything is allocated for it. */
-  count(what: string): number {
+  /**
+   * How many items follow. Each takes at least one byte, so that a forged count is refused before anything is allocated for it.
+   * @param max the most that are accepted: what is read of them must fit into the heap
+   */
+  count(what: string, max: number = maxCount): number {
     const start = this.offset;
     const count = this.u32(`the count of ${what}`);
+    if (count > max) throw malformed(start, `it claims ${count} ${what}, more than the ${max} that are accepted`);
     const left = this.end - this.offset;
     if (count > left) throw malformed(start, `it claims ${count} ${what}, but only ${left} bytes follow`);
     return count;
@@ -95,6 +102,11 @@ export class BinaryReader {
   sub(length: number, what: string): BinaryReader {
     this.take(length, what);
     return new BinaryReader(this.#bytes, this.offset - length, this.offset);
+  }
+
+  /** Another cursor at the same place. */
+  clone(): BinaryReader {
+    return new BinaryReader(this.#bytes, this.offset, this.end);
   }
 
   finish(what: string): void {

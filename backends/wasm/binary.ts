@@ -71,6 +71,10 @@ export const sectionIds = {
 
 const customSection = 0;
 const tagSection = 13;
+/** Parameters of a function type, or results; V8 takes no more either. */
+const maxValues = 1000;
+/** Of types, imports and exports, each: they are kept as objects while a module is admitted. */
+const maxDescriptions = 100_000;
 /** The order in which sections must stand, by id: element 9, data count 12, code 10, data 11. */
 const sectionOrder = [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 10, 11];
 const magic = [0x00, 0x61, 0x73, 0x6d];
@@ -195,7 +199,8 @@ const sectionReaders: Readonly<Record<number, (draft: Draft, body: BinaryReader)
 };
 
 function repeat(body: BinaryReader, what: string, read: () => void): void {
-  for (let left = body.count(what); left > 0; left--) read();
+  const max = what === "functions" ? undefined : maxDescriptions;
+  for (let left = body.count(what, max); left > 0; left--) read();
 }
 
 function severalMemories(count: number): MillraceError {
@@ -219,7 +224,7 @@ function gcTypes(): MillraceError {
 }
 
 function valueTypes(body: BinaryReader): ValueType[] {
-  return Array.from({ length: body.count("values in a type") }, () => valueType(body));
+  return Array.from({ length: body.count("values in a type", maxValues) }, () => valueType(body));
 }
 
 const valueTypeCodes: Readonly<Record<number, ValueType>> = {

@@ -1,8 +1,9 @@
 import type { ModuleShape } from "./binary.ts";
 import { sectionIds } from "./binary.ts";
 import { BinaryReader, leb128, malformed } from "./binary-reader.ts";
+import { BinaryWriter } from "./binary-writer.ts";
 import { call, memoryGrow, readInstruction } from "./instructions.ts";
-import { appended, joined, type SectionBodies, spanOf, vectorLength } from "./sections.ts";
+import { appended, type SectionBodies, spanOf, vectorLength } from "./sections.ts";
 
 /** What the host adds to a module's exports begins so; a module may not. */
 export const reservedPrefix = "millrace:";
@@ -61,41 +62,58 @@ function watchedCode(bytes: Uint8Array, shape: ModuleShape, guard: number, body:
   if (count !== shape.functions.length) {
     throw malformed(span.bodyStart, `it has ${shape.functions.length} functions, but ${count} bodies`);
   }
-  const parts: Uint8Array[] = [Uint8Array.from(leb128(count + 1))];
-  const replacement = Uint8Array.from([call, ...leb128(guard)]);
-  let found = false;
+  const watched = new BinaryWriter(span.end - span.bodyStart);
+  watched.number(count + 1);
+  let copied = reader.offset;
   for (let left = count; left > 0; left--) {
     const start = reader.offset;
-    const pieces = watchedBody(
-      bytes,
-      reader.sub(reader.u32("a function body's length"), "a function body"),
-      replacement,
-    );
-    if (pieces === undefined) {
-      parts.push(bytes.subarray(start, reader.offset));
-      continue;
-    }
-    found = true;
-    parts.push(Uint8Array.from(leb128(pieces.reduce((sum, piece) => sum + piece.byteLength, 0))), ...pieces);
+    const code = reader.sub(reader.u32("a function body's length"), "a function body");
+    const growths = findGrowths(code);
+    if (growths.length === 0) continue;
+    watched.copy(bytes, copied, start);
+    copied = code.end;
+    writeBody(watched, bytes, code, growths, guard);
   }
   reader.finish("the code section");
-  return found ? joined([...parts, body]) : undefined;
+  if (watched.length <= leb128(count + 1).length) return undefined;
+  watched.copy(bytes, copied, reader.end);
+  watched.copy(body, 0, body.byteLength);
+  return watched.bytes;
 }
 
-/** The body cut at each `memory.grow`, with the replacement between; undefined when it has none. */
-function watchedBody(bytes: Uint8Array, body: BinaryReader, replacement: Uint8Array): Uint8Array[] | undefined {
-  const pieces: Uint8Array[] = [];
-  let copied = body.offset;
-  skipLocals(body);
-  while (!body.done) {
-    const offset = body.offset;
-    if (readInstruction(body) !== memoryGrow) continue;
-    pieces.push(bytes.subarray(copied, offset), replacement);
-    copied = body.offset;
+/** Where each `memory.grow` of a body begins and where it ends, one after the other: it may hold millions. */
+function findGrowths(body: BinaryReader): readonly number[] {
+  const offsets: number[] = [];
+  const code = body.clone();
+  skipLocals(code);
+  while (!code.done) {
+    const offset = code.offset;
+    if (readInstruction(code) === memoryGrow) offsets.push(offset, code.offset);
   }
-  if (pieces.length === 0) return undefined;
-  pieces.push(bytes.subarray(copied, body.end));
-  return pieces;
+  return offsets;
+}
+
+/** The body with each growth a call of the guard. */
+function writeBody(
+  writer: BinaryWriter,
+  bytes: Uint8Array,
+  body: BinaryReader,
+  growths: readonly number[],
+  guard: number,
+): void {
+  const replacement = Uint8Array.from([call, ...leb128(guard)]);
+  let length = body.end - body.offset;
+  for (let at = 0; at < growths.length; at += 2) {
+    length += replacement.byteLength - ((growths[at + 1] ?? 0) - (growths[at] ?? 0));
+  }
+  writer.number(length);
+  let copied = body.offset;
+  for (let at = 0; at < growths.length; at += 2) {
+    writer.copy(bytes, copied, growths[at] ?? 0);
+    writer.copy(replacement, 0, replacement.byteLength);
+    copied = growths[at + 1] ?? 0;
+  }
+  writer.copy(bytes, copied, body.end);
 }
 
 function skipLocals(body: BinaryReader): void {

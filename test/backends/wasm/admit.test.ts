@@ -104,6 +104,14 @@ describe("Admission of WASM modules", () => {
     expect(exports["millrace:memory-refused"].value).to.equal(1);
   });
 
+  it("watches any number of growths in one function", () => {
+    const growths = Array.from({ length: 50_000 }, () => [...constant(0), 0x40, 0, dropped]).flat();
+    const bytes = directModule({ alloc: [...growths, ...constant(99), 0x40, 0, end] });
+    const exports = instance(bytes) as unknown as Exported;
+    expect(exports.millrace_alloc(0)).to.equal(-1);
+    expect(exports["millrace:memory-refused"].value).to.equal(1);
+  });
+
   it("refuses a memory that is over the limit from the start, with both numbers", () => {
     const error = refusal(directModule({ memories: [[0, 17]] }));
     expect(error.code).to.equal("SandboxViolation");

@@ -68,6 +68,12 @@ describe("The parser of WASM modules", () => {
     ["a number over 32 bits", [...header, 1, 0xff, 0xff, 0xff, 0xff, 0x1f], 9],
     ["a number that the file cuts off", [...header, 1, 0x80], 10],
     ["a forged count", [...header, ...section(1, [0xff, 0xff, 0xff, 0xff, 0x0f])], 10],
+    [
+      "more parameters than V8 takes",
+      [...header, ...section(1, [1, 0x60, ...leb128(1001), ...new Uint8Array(1002)])],
+      12,
+    ],
+    ["more types than are accepted", [...header, ...section(1, [...leb128(100_001), ...new Uint8Array(100_001)])], 13],
     ["sections out of order", [...header, ...section(5, [0]), ...section(1, [0])], 11],
     ["a section twice", [...header, ...section(1, [0]), ...section(1, [0])], 11],
     ["an unknown section", [...header, ...section(42, [0])], 8],
