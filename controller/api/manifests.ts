@@ -1,6 +1,7 @@
 import { readdir, readFile, stat } from "node:fs/promises";
 import { extname, join } from "node:path";
 import type { Readable } from "node:stream";
+import { checkConfigMap } from "./config-map.ts";
 import { isDraftObject } from "./structural-schema.ts";
 import { isOurs, validateObject } from "./validation.ts";
 import { type Position, parseSource, type SourceProblem, type SourceValue } from "./yaml-source.ts";
@@ -159,7 +160,7 @@ function addValue(source: SourceValue, objects: LocatedObject[], problems: Locat
   }
   const isConfigMap = value.apiVersion === "v1" && value.kind === "ConfigMap";
   if (!isConfigMap && !isOurs(value)) return;
-  const validation = isConfigMap ? { object: value, problems: [] } : validateObject(value);
+  const validation = isConfigMap ? { object: value, problems: checkConfigMap(value) } : validateObject(value);
   const located = createLocated(source, validation.object, value.kind, validation.problems.length === 0);
   for (const problem of validation.problems) {
     problems.push({ ...source.position(problem.path), ...problem, severity: "Error" });

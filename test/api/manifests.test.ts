@@ -108,6 +108,29 @@ describe("manifests", () => {
     expect(objects[0]?.object).to.have.nested.property("spec.steps[1].processor", "x");
   });
 
+  it("tell what is wrong with a ConfigMap", async () => {
+    const text = `apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata:\n  port: 80\n  "a b": x\nbinaryData:\n  a.wasm: "?"\n  b.wasm: YQ==\n`;
+    const { objects, problems } = await load({ "c.yaml": text });
+    expect(problems.map(({ line, path }) => [line, path])).to.deep.equal([
+      [5, "data.port"],
+      [6, "data.a b"],
+      [8, "binaryData.a.wasm"],
+    ]);
+    expect(objects[0]?.valid).to.equal(false);
+  });
+
+  it("refuse a ConfigMap above 1 MiB", async () => {
+    const { problems } = await load({
+      "c.json": JSON.stringify({
+        apiVersion: "v1",
+        kind: "ConfigMap",
+        metadata: { name: "c" },
+        data: { a: "x".repeat(1024 * 1024 + 1) },
+      }),
+    });
+    expect(problems.map(({ path }) => path)).to.deep.equal(["data"]);
+  });
+
   it("are refused when two have one kind and name", async () => {
     const execution = `${head}kind: Execution\nmetadata: {name: e}\nspec: {pipeline: p}\n`;
     const { problems } = await load({ "a.yaml": execution, "b.yaml": execution });
