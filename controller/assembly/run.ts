@@ -1,5 +1,5 @@
 import type { Ports } from "../../engine/clock.ts";
-import { type PayloadEndpoint, servePayloads } from "../payloads/endpoint.ts";
+import { type PayloadEndpoint, payloadEndpointAnnotation, servePayloads } from "../payloads/endpoint.ts";
 import { FileSystemStore } from "../payloads/file-system.ts";
 import { NamespaceUids } from "../payloads/namespaces.ts";
 import type { PayloadStore } from "../payloads/store.ts";
@@ -78,7 +78,7 @@ export async function runController(options: ControllerOptions, interrupted: Abo
   for (const { kind } of controllers.all) kind.start();
   try {
     await synced(parts, interrupted);
-    const leadership = await lead(parts, opened, interrupted);
+    const leadership = await lead(parts, endpoint, opened, interrupted);
     return await work(parts, leadership, interrupted);
   } catch (error) {
     // Told to end before it had begun.
@@ -138,13 +138,16 @@ async function synced({ controllers, runtime }: Parts, interrupted: AbortSignal)
 /** Waits for the Lease, where there is one. It is given back last: before that, all is written that only its holder may write. */
 async function lead(
   { options, runtime }: Parts,
+  endpoint: PayloadEndpoint | undefined,
   opened: AsyncDisposableStack,
   interrupted: AbortSignal,
 ): Promise<Leadership | undefined> {
   if (options.lease === undefined) return undefined;
   const { client, ports, logger, replica } = runtime;
   logger.info({ lease: options.lease }, "waits for the Lease");
-  const elector = new LeaderElector({ client, ports, logger, identity: replica, ...options.lease });
+  // Where `millrace output` finds it.
+  const told = endpoint === undefined ? {} : { annotations: { [payloadEndpointAnnotation]: endpoint.url } };
+  const elector = new LeaderElector({ client, ports, logger, identity: replica, ...options.lease, ...told });
   return opened.use(await elector.acquire(interrupted));
 }
 

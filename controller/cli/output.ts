@@ -9,6 +9,7 @@ import { executions, leases, serviceAccounts } from "../api/kinds.ts";
 import type { Execution, PayloadRow } from "../api/types.ts";
 import { isFinished } from "../execution/objects.ts";
 import { inlineValue, payloadOf } from "../execution/values.ts";
+import { payloadEndpointAnnotation } from "../payloads/endpoint.ts";
 import { RemotePayloads } from "../payloads/remote.ts";
 import { isNotFound } from "../runtime/api-errors.ts";
 import { CredentialSource } from "../runtime/credentials.ts";
@@ -16,9 +17,6 @@ import { createHttpClient } from "../runtime/http-client.ts";
 import { HttpTransport } from "../runtime/http-transport.ts";
 import { KubeConfigError, loadKubeConfig, namespaceOf } from "../runtime/kube-config.ts";
 import { type CliContext, CliError, exitCodes } from "./context.ts";
-
-/** Where a controller says under which URL its payload endpoint is: an annotation of its Lease. */
-export const payloadEndpointAnnotation = "millrace.dev/payload-endpoint";
 
 interface OutputFlags {
   readonly namespace?: string;

@@ -24,6 +24,9 @@ export interface PayloadEndpointOptions {
   readonly tls?: { readonly cert: string; readonly key: string };
 }
 
+/** Where a controller says under which URL its payload endpoint is: an annotation of its Lease. */
+export const payloadEndpointAnnotation = "millrace.dev/payload-endpoint";
+
 /** Serves `GET` and `HEAD /v1/namespaces/NS/payloads/DIGEST[?contentType=TYPE]`. */
 export interface PayloadEndpoint extends AsyncDisposable {
   /** `https://host:port` or `http://…`, without a path. */

@@ -1,6 +1,6 @@
 import { type Ports, sleep } from "../../engine/clock.ts";
 import type { Json, JsonObject } from "../../engine/payload.ts";
-import type { Client, KubernetesObject, ObjectRef } from "../api/client.ts";
+import type { Client, KubernetesObject, ObjectMeta, ObjectRef } from "../api/client.ts";
 import { leases } from "../api/kinds.ts";
 import { isAlreadyExists, isConflict, isNotFound } from "./api-errors.ts";
 import { deadline } from "./deadline.ts";
@@ -16,6 +16,8 @@ export interface LeaderElectorOptions {
   readonly name: string;
   /** Unique to this process: two that bear the same would both lead. */
   readonly identity: string;
+  /** What the Lease says about its holder besides its name; others' annotations stay. */
+  readonly annotations?: Readonly<Record<string, string>>;
   /** An unchanged Lease is free after that long on the watcher's own clock. Default 15,000. */
   readonly leaseDurationMs?: number;
   /** A leader that could not renew for that long stops leading. Shorter than the lease's duration; default 10,000. */
@@ -154,7 +156,8 @@ export class LeaderElector {
     if (!ours && held && ports.clock.monotonic() - atMs < this.#durationMs) return false;
     const transitions = (spec.leaseTransitions ?? 0) + (ours ? 0 : 1);
     const acquireTime = ours ? (spec.acquireTime ?? "") : microTime(ports.clock.now());
-    const next = { ...object, spec: this.#spec(transitions, acquireTime || microTime(ports.clock.now())) };
+    const spent = this.#spec(transitions, acquireTime || microTime(ports.clock.now()));
+    const next = { ...object, metadata: this.#annotated(object.metadata), spec: spent };
     this.#written(await client.update(leases, next, undefined, signal));
     return true;
   }
@@ -220,7 +223,15 @@ export class LeaderElector {
 
   #newLease(spec: JsonObject): JsonObject {
     const { group, version, kind } = leases;
-    return { apiVersion: `${group}/${version}`, kind, metadata: { ...this.#scope(), name: this.#options.name }, spec };
+    const metadata = this.#annotated({ ...this.#scope(), name: this.#options.name });
+    return { apiVersion: `${group}/${version}`, kind, metadata: { ...metadata } as JsonObject, spec };
+  }
+
+  #annotated(metadata: ObjectMeta): ObjectMeta {
+    const { annotations } = this.#options;
+    return annotations === undefined
+      ? metadata
+      : { ...metadata, annotations: { ...metadata.annotations, ...annotations } };
   }
 
   #scope(): { readonly namespace: string } {
