@@ -4,6 +4,9 @@ import type { CompiledPipeline } from "../catalog.ts";
 import type { PipelineCheck } from "./check.ts";
 import { problemsMessage } from "./problems.ts";
 
+/** Why a Processor serves nothing yet that was not looked at before. */
+export const loadingReason = "Loading";
+
 /** A Processor that a Pipeline names and that exists, but serves nothing yet. */
 export interface WaitingProcessor {
   readonly name: string;
@@ -38,12 +41,12 @@ export function decide(
   if (problems.length > 0) {
     return { state: "Waiting", cause: "Absent", reason: "ProcessorNotFound", message: problemsMessage(problems) };
   }
-  const refused = waiting.find(({ reason }) => reason !== "Loading");
-  const shown = refused ?? waiting[0];
+  // What is being loaded will soon be known: until then nothing is said of the others.
+  const shown = waiting.find(({ reason }) => reason === loadingReason) ?? waiting[0];
   const others = waiting.length > 1 ? ` (and ${waiting.length - 1} more)` : "";
   return {
     state: "Waiting",
-    cause: refused === undefined ? "Loading" : "Refused",
+    cause: shown?.reason === loadingReason ? "Loading" : "Refused",
     reason: "ProcessorNotReady",
     message: `Processor ${shown?.name}${others} is not ready: ${shown?.message.slice(0, 900)}`,
   };

@@ -11,7 +11,7 @@ import type { Indexer, Lister } from "../runtime/object-store.ts";
 import type { StatusWriter } from "../runtime/status-writer.ts";
 import type { ReconcileResult, Reconciler } from "../runtime/worker.ts";
 import { checkPipeline, type PipelineCheck } from "./check.ts";
-import { decide, type PipelineDecision, type WaitingProcessor } from "./decide.ts";
+import { decide, loadingReason, type PipelineDecision, type WaitingProcessor } from "./decide.ts";
 import { pipelineStatus } from "./status.ts";
 
 export interface PipelineReconcilerOptions {
@@ -32,6 +32,8 @@ export const byProcessor: Indexer = (object: KubernetesObject) => {
   const names = new Set(spec.steps.map((step) => step.processor));
   return [...names].map((name) => keyFor({ namespace: metadata.namespace ?? "", name }));
 };
+
+const unchecked: PipelineCheck = { ok: false, problems: [] };
 
 /** What was compiled last, and of what: the same is not compiled again. */
 interface Compiled {
@@ -65,10 +67,13 @@ export class PipelineReconciler implements Reconciler {
       return {};
     }
     const named = this.#named(namespace, object.spec);
-    const decision = decide(object.spec.steps, this.#check(key, object, named), named.waiting);
+    // While Processors are being loaded one after another, the Pipeline is not compiled for each of them.
+    const isLoading = named.waiting.some(({ reason }) => reason === loadingReason);
+    const check = isLoading ? unchecked : this.#check(key, object, named);
+    const decision = decide(object.spec.steps, check, named.waiting);
     this.#enter(object, decision);
-    // After a restart every Processor is loaded anew: that says nothing of a Pipeline which was found well.
-    if (!isOnlyLoading(object, decision)) await this.#writeStatus(object, decision, signal);
+    // After a restart every Processor is loaded anew, and new ones are soon loaded: nothing is worth a write until then.
+    if (!isLoading) await this.#writeStatus(object, decision, signal);
     return {};
   }
 
@@ -95,9 +100,9 @@ export class PipelineReconciler implements Reconciler {
       const entry = this.#options.catalogued.get(namespace, name);
       if (entry?.serving !== undefined) versions.set(name, entry.serving);
       else if (entry?.waiting !== undefined) {
-        waiting.push({ name, reason: entry.waitingReason ?? "Loading", message: entry.waiting });
+        waiting.push({ name, reason: entry.waitingReason ?? loadingReason, message: entry.waiting });
       } else if (this.#options.processors.get(keyFor({ namespace, name })) !== undefined) {
-        waiting.push({ name, reason: "Loading", message: "it is being loaded" });
+        waiting.push({ name, reason: loadingReason, message: "it is being loaded" });
       }
     }
     return { versions, waiting };
@@ -146,12 +151,6 @@ function stateOf(decision: PipelineDecision): PipelineState {
 function isSameState(known: PipelineState, state: PipelineState): boolean {
   if (known.ready || state.ready) return known.ready && state.ready && known.pipeline === state.pipeline;
   return known.reason === state.reason && known.message === state.message;
-}
-
-function isOnlyLoading(object: Pipeline, decision: PipelineDecision): boolean {
-  if (decision.state !== "Waiting" || decision.cause !== "Loading") return false;
-  const ready = readyOf(object);
-  return ready?.status === "True" && ready.observedGeneration === object.metadata.generation;
 }
 
 function readyOf(object: Pipeline): Condition | undefined {

@@ -11,19 +11,23 @@ export interface Refusal {
   readonly duration: "Transient" | "Permanent";
 }
 
-export type RefusalReason =
-  | "InvalidSpec"
-  | "InvalidOptionsSchema"
-  | "BuiltinNotFound"
-  | "ModuleNotFound"
-  | "ModuleRefused"
-  | "ModuleTooLarge"
-  | "SandboxViolation"
-  | "InvalidEndpoint"
-  | "EndpointMismatch"
-  | "EndpointUnreachable"
-  | "LoadFailed"
-  | "InternalError";
+/** Documented in `docs/controller.md`. */
+export const refusalReasons = [
+  "InvalidSpec",
+  "InvalidOptionsSchema",
+  "BuiltinNotFound",
+  "ModuleNotFound",
+  "ModuleRefused",
+  "ModuleTooLarge",
+  "SandboxViolation",
+  "InvalidEndpoint",
+  "EndpointMismatch",
+  "EndpointUnreachable",
+  "LoadFailed",
+  "InternalError",
+] as const;
+
+export type RefusalReason = (typeof refusalReasons)[number];
 
 const maxMessageCharacters = 1_000;
 

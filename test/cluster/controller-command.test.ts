@@ -93,7 +93,7 @@ describe("millrace controller and its rights", function () {
     const args = ["--lease-namespace", "millrace-system"];
     await using poor = await ControllerProcess.spawn({ kubeconfig, args });
     expect(await poor.exited).to.equal(1);
-    expect(poor.output).to.contain("list, watch processors.millrace.dev").and.contain("manifests/base/rbac.yaml");
+    expect(poor.output).to.contain("get, list, watch processors.millrace.dev").and.contain("manifests/base/rbac.yaml");
 
     await plane.kubectl(["apply", "--kustomize", base]);
     await using controller = await ControllerProcess.start({ kubeconfig, args });

@@ -58,10 +58,10 @@ describe("what is said of a Pipeline", () => {
       { state: "Waiting", cause: "Refused", message: "Processor other is not ready: no export" },
     ],
     [
-      "of a refused one rather than of one that is being loaded",
+      "Waiting for what is being loaded before it speaks of what is refused",
       failed(missing(0), missing(1)),
       [loading("words"), refused],
-      { state: "Waiting", cause: "Refused", message: "Processor other (and 1 more) is not ready: no export" },
+      { state: "Waiting", cause: "Loading", message: "Processor words (and 1 more) is not ready: it is being loaded" },
     ],
   ];
   for (const [what, check, waiting, expected] of rows) {
