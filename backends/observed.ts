@@ -1,5 +1,6 @@
 import type { Clock } from "../engine/clock.ts";
 import { type ErrorCode, toMillraceError } from "../engine/errors.ts";
+import type { JsonObject } from "../engine/payload.ts";
 import type { CallContext, ProcessorRequest, ProcessorResponse } from "../engine/processor.ts";
 import type { Backend, BackendKind, LoadedModule, LoadedProcessor, ProcessorSpec } from "./backend.ts";
 
@@ -57,6 +58,7 @@ class ObservedProcessor implements LoadedProcessor {
   readonly digests: readonly string[];
   readonly module?: LoadedModule;
   readonly maxConcurrency?: number;
+  readonly optionsSchema?: JsonObject;
   readonly probe?: NonNullable<LoadedProcessor["probe"]>;
   readonly #processor: LoadedProcessor;
   readonly #kind: BackendKind;
@@ -72,6 +74,7 @@ class ObservedProcessor implements LoadedProcessor {
     this.#observer = observer;
     this.#clock = clock;
     if (processor.module !== undefined) this.module = processor.module;
+    if (processor.optionsSchema !== undefined) this.optionsSchema = processor.optionsSchema;
     if (processor.maxConcurrency !== undefined) this.maxConcurrency = processor.maxConcurrency;
     if (processor.probe !== undefined) this.probe = processor.probe.bind(processor);
   }

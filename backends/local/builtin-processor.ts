@@ -7,7 +7,7 @@ import type { WorkerPool } from "../worker-pool.ts";
 import { type AuthorResponse, interpret } from "./author.ts";
 import type { Builtin, BuiltinCall } from "./builtins/builtin.ts";
 import { builtinCatalogue } from "./builtins/catalogue.ts";
-import { Options } from "./builtins/options.ts";
+import { Options, optionsSchema } from "./builtins/options.ts";
 import { Refusal, refused } from "./builtins/refusal.ts";
 import { authorContext, authorRequest, bytesOf, responseOf, runInWorker } from "./exchange.ts";
 
@@ -63,6 +63,7 @@ class BuiltinProcessor implements LoadedProcessor {
   readonly name: string;
   readonly intent: LoadedProcessor["intent"];
   readonly digests: readonly string[] = [];
+  readonly optionsSchema: JsonObject;
   readonly #builtin: Builtin;
   readonly #prepared: PreparedBuiltin;
   readonly #pool: WorkerPool;
@@ -72,6 +73,7 @@ class BuiltinProcessor implements LoadedProcessor {
   constructor(spec: ProcessorSpec, builtin: Builtin, pool: WorkerPool, ports: Ports) {
     this.name = spec.name;
     this.intent = spec.intent;
+    this.optionsSchema = optionsSchema(builtin.options);
     this.#builtin = builtin;
     this.#prepared = new PreparedBuiltin(builtin, ports.scheduler);
     this.#clock = ports.clock;

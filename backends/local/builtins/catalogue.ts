@@ -1,8 +1,6 @@
-import type { JsonObject } from "../../../engine/payload.ts";
 import type { Builtin } from "./builtin.ts";
 import { encodingBuiltins } from "./encoding.ts";
 import { jsonBuiltins } from "./json.ts";
-import { optionsSchema } from "./options.ts";
 import { patternBuiltins } from "./pattern.ts";
 import { templateBuiltins } from "./template.ts";
 import { testBuiltins } from "./testing.ts";
@@ -14,9 +12,3 @@ export const builtinCatalogue: ReadonlyMap<string, Builtin> = new Map(
     (builtin) => [builtin.name, builtin],
   ),
 );
-
-/** The JSON Schema of a built-in's options; undefined: there is no such built-in. */
-export function builtinOptionsSchema(name: string): JsonObject | undefined {
-  const builtin = builtinCatalogue.get(name);
-  return builtin === undefined ? undefined : optionsSchema(builtin.options);
-}
