@@ -170,9 +170,7 @@ class CheckedExpression implements Expression {
     this.field = site.field;
     this.payloads = distinct(references.map((reference) => payloadOf(reference, site)));
     this.steps = distinct(references.map((reference) => stepOf(reference, site)));
-    const sole = soleReference(root);
-    this.passes = sole !== undefined && sole.path.length <= 2 ? payloadOf(sole, site) : undefined;
-    if (sole?.root === "input" && sole.path.length > 0) this.passes = undefined;
+    this.passes = site.result === "any" ? passedOn(root, site) : undefined;
     this.#program = program;
     this.#meter = meter;
     this.#nodes = nodeCount(root);
@@ -210,6 +208,13 @@ class CheckedExpression implements Expression {
       cause,
     });
   }
+}
+
+/** Whose payload the expression names and nothing else: `input`, `steps.NAME.output`. */
+function passedOn(node: CelNode, site: ExpressionSite): number | undefined {
+  const sole = soleReference(node);
+  if (sole === undefined || sole.path.length !== (sole.root === "input" ? 0 : 2)) return undefined;
+  return payloadOf(sole, site);
 }
 
 function payloadOf({ root, path }: Reference, site: ExpressionSite): number | undefined {
@@ -286,7 +291,7 @@ function notBefore(name: string, site: ExpressionSite): ExpressionFault {
 }
 
 /** How an expression names a step: a hyphen would be read as a subtraction. */
-export function accessTo(step: string): string {
+function accessTo(step: string): string {
   return /^[a-z_][a-z0-9_]*$/.test(step) ? `steps.${step}` : `steps["${step}"]`;
 }
 

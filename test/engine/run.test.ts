@@ -135,6 +135,17 @@ describe("run: payloads and metadata", () => {
     expect((await runToEnd(pipeline([step("a", [], { input: "input" })]), { input, invoke })).output).to.equal(input);
   });
 
+  it("takes a condition that is only a reference by its value", async () => {
+    const definition = pipeline([step("a", [], { when: "input" }), step("b", ["a"], { when: "steps.a.output" })]);
+    const invoke: Invoke = async (_, request) => withMetadata(request.payload, {});
+    expect(rowsOf(definition, await runToEnd(definition, { invoke, input: jsonPayload(true) }))).to.deep.equal([
+      "a: Succeeded",
+      "b: Succeeded",
+    ]);
+    const skipped = await runToEnd(definition, { invoke, input: jsonPayload(false) });
+    expect(rowsOf(definition, skipped)).to.deep.equal(["a: Skipped/WhenFalse", "b: Skipped/UpstreamSkipped"]);
+  });
+
   it("reports input that is not what its content type says by the expression's field", async () => {
     const input = new BytesPayload(new TextEncoder().encode("{"), "application/json");
     const outcome = await runToEnd(pipeline([step("a", [], { when: "input.a" })]), { input });
