@@ -91,7 +91,7 @@ export async function outputOf(response: ProcessorResponse): Promise<string> {
   return new TextDecoder().decode(await response.payload.bytes(new AbortController().signal));
 }
 
-/** Threads of this process beside the main one that it has open. */
+/** What this process has open of worker threads: a number to compare with an earlier one. */
 export function openWorkers(): number {
   return process.getActiveResourcesInfo().filter((resource) => resource === "MessagePort" || resource === "Worker")
     .length;
