@@ -42,6 +42,10 @@ interface LeaseSpec {
   readonly leaseTransitions?: number;
 }
 
+interface Annotated {
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
 /** What was last seen of the Lease, and when, on our own monotonic clock: clocks of others are never compared with ours. */
 interface Observation {
   readonly object: KubernetesObject;
@@ -223,15 +227,14 @@ export class LeaderElector {
 
   #newLease(spec: JsonObject): JsonObject {
     const { group, version, kind } = leases;
-    const metadata = this.#annotated({ ...this.#scope(), name: this.#options.name });
-    return { apiVersion: `${group}/${version}`, kind, metadata: { ...metadata } as JsonObject, spec };
+    const { annotations } = this.#options;
+    const metadata = { ...this.#scope(), name: this.#options.name, ...(annotations && { annotations }) };
+    return { apiVersion: `${group}/${version}`, kind, metadata, spec };
   }
 
   #annotated(metadata: ObjectMeta): ObjectMeta {
     const { annotations } = this.#options;
-    return annotations === undefined
-      ? metadata
-      : { ...metadata, annotations: { ...metadata.annotations, ...annotations } };
+    return annotations ? { ...metadata, annotations: { ...metadata.annotations, ...annotations } } : metadata;
   }
 
   #scope(): { readonly namespace: string } {

@@ -74,6 +74,10 @@ export class ControllerProcess implements AsyncDisposable {
     }
   }
 
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
   /** The first line that says `message`. Rejects when the process ends without having said it. */
   async line(message: string): Promise<LogLine> {
     for (;;) {
