@@ -42,10 +42,6 @@ interface LeaseSpec {
   readonly leaseTransitions?: number;
 }
 
-interface Annotated {
-  readonly annotations?: Readonly<Record<string, string>>;
-}
-
 /** What was last seen of the Lease, and when, on our own monotonic clock: clocks of others are never compared with ours. */
 interface Observation {
   readonly object: KubernetesObject;

@@ -184,6 +184,18 @@ describe("leader election", () => {
     for (const through of connections) through.gate = () => {};
   });
 
+  it("tells in annotations what is asked of it, and leaves those of others", async () => {
+    const annotations = { "millrace.dev/endpoint": "https://one" };
+    const common = { client, ports: time.ports, logger: silentLogger, namespace: "ns", name: "millrace" };
+    leaders.push(await new LeaderElector({ ...common, identity: "one", annotations }).acquire(stop.signal));
+    const known = client.objects.get("millrace");
+    expect(known?.metadata.annotations).to.deep.equal(annotations);
+    if (!known) throw new Error("no Lease");
+    client.put({ ...known, metadata: { ...known.metadata, annotations: { ...annotations, other: "x" } } });
+    await time.advance(6_000);
+    expect(client.objects.get("millrace")?.metadata.annotations).to.deep.equal({ ...annotations, other: "x" });
+  });
+
   it("refuses settings under which two could lead", () => {
     const common = { client, ports: time.ports, logger: silentLogger, namespace: "ns", name: "x", identity: "one" };
     expect(() => new LeaderElector({ ...common, leaseDurationMs: 10_000 })).to.throw("leaseDurationMs");
