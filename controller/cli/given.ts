@@ -14,7 +14,7 @@ import {
 import type { CompiledPipeline } from "../catalog.ts";
 import { checkedInput, type RunInput } from "../execution/input.ts";
 import { type CliContext, CliError, exitCodes } from "./context.ts";
-import type { RunFlags } from "./run.ts";
+import type { RunFlags } from "./run-flags.ts";
 
 /** The input and the parameters of the command line, checked as an Execution's are. Throws CliError. */
 export async function readGiven(pipeline: CompiledPipeline, flags: RunFlags, context: CliContext): Promise<RunInput> {

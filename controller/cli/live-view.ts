@@ -4,9 +4,8 @@ import type { Ports, Timer } from "../../engine/clock.ts";
 import type { Plan } from "../../engine/plan.ts";
 import type { RunEvent } from "../../engine/run.ts";
 import type { TerminalStream } from "./context.ts";
-import type { RunView } from "./run-view.ts";
 import { stepTree } from "./step-tree.ts";
-import { errorText, outcomeText, type StepView, StepViews } from "./step-views.ts";
+import { errorText, outcomeText, type RunView, type StepView, StepViews } from "./step-views.ts";
 
 const frames = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"] as const;
 const frameMs = 80;

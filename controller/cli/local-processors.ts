@@ -9,7 +9,7 @@ import type { Pipeline } from "../api/types.ts";
 import { type Backends, type BackendsOptions, createBackends } from "../processor/load.ts";
 import { processorSpec } from "../processor/spec.ts";
 import { type CliContext, CliError } from "./context.ts";
-import type { RunFlags } from "./run.ts";
+import type { RunFlags } from "./run-flags.ts";
 import { folderOf, formatProblem, type Located, namespaceOf, type Workspace } from "./workspace.ts";
 
 /** The Processors that the Pipeline names, loaded; disposing it ends their calls and their backends. */

@@ -6,8 +6,9 @@ import { type CliContext, CliError, exitCodes } from "./context.ts";
 import { readGiven } from "./given.ts";
 import { type LoadedProcessors, loadProcessors } from "./local-processors.ts";
 import { LocalReport } from "./local-report.ts";
-import type { RunFlags } from "./run.ts";
-import { createRunView, type RunView } from "./run-view.ts";
+import type { RunFlags } from "./run-flags.ts";
+import { createRunView } from "./run-view.ts";
+import type { RunView } from "./step-views.ts";
 import { checkLocated, choosePipeline, formatProblem, locateProblems, openWorkspace } from "./workspace.ts";
 
 /** Runs a Pipeline from manifests in this process and prints what it gave. Throws CliError unless it succeeded. */

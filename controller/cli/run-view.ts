@@ -2,14 +2,7 @@ import type { Ports } from "../../engine/clock.ts";
 import type { Plan } from "../../engine/plan.ts";
 import type { RunEvent } from "../../engine/run.ts";
 import type { CliContext, TerminalStream } from "./context.ts";
-import { errorText, formatDuration, outcomeText, StepViews } from "./step-views.ts";
-
-/** What a person sees of a run while it goes on, on stderr: stdout is the output's alone. */
-export interface RunView {
-  onEvent(event: RunEvent): void;
-  /** Idempotent; draws the last state and leaves the terminal as it was. */
-  end(): void;
-}
+import { errorText, formatDuration, outcomeText, type RunView, StepViews } from "./step-views.ts";
 
 /**
  * A live tree on a terminal, plain lines elsewhere. What draws the tree is loaded only for a terminal: loading it takes

@@ -1,19 +1,7 @@
 import { Command, Option } from "commander";
 import type { CliContext } from "./context.ts";
 import { filenameOption, repeated } from "./options.ts";
-
-/** What `millrace run` was told. */
-export interface RunFlags {
-  readonly filename: readonly string[];
-  readonly input?: string;
-  readonly contentType?: string;
-  readonly param: readonly string[];
-  readonly output: "text" | "json" | "yaml";
-  readonly pluginsDir?: string;
-  readonly modulesDir?: string;
-  readonly allowIsolation: readonly string[];
-  readonly quiet?: true;
-}
+import type { RunFlags } from "./run-flags.ts";
 
 /** `millrace run`. */
 export function runCommand(context: CliContext): Command {

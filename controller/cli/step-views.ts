@@ -2,6 +2,13 @@ import type { Ports } from "../../engine/clock.ts";
 import type { Plan } from "../../engine/plan.ts";
 import type { RunEvent, StepError, StepResult } from "../../engine/run.ts";
 
+/** What a person sees of a run while it goes on, on stderr: stdout is the output's alone. */
+export interface RunView {
+  onEvent(event: RunEvent): void;
+  /** Idempotent; draws the last state and leaves the terminal as it was. */
+  end(): void;
+}
+
 /** How a duration reads: `12ms`, `3.4s`, `2m05s`. */
 export function formatDuration(durationMs: number): string {
   if (durationMs < 1_000) return `${Math.round(durationMs)}ms`;

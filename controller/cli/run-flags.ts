@@ -1,0 +1,12 @@
+/** What `millrace run` was told. */
+export interface RunFlags {
+  readonly filename: readonly string[];
+  readonly input?: string;
+  readonly contentType?: string;
+  readonly param: readonly string[];
+  readonly output: "text" | "json" | "yaml";
+  readonly pluginsDir?: string;
+  readonly modulesDir?: string;
+  readonly allowIsolation: readonly string[];
+  readonly quiet?: true;
+}
