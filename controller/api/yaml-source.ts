@@ -45,6 +45,8 @@ export interface ParsedSource {
 
 /** How many nodes the aliases of a document may stand for; more is an "alias bomb" and refused. */
 const maxAliasCount = 100;
+/** Of one document: what comes after the first ones mostly follows from them. */
+const maxSyntaxErrors = 3;
 /** What kubectl, which reads YAML 1.1, takes for true and false, besides those words. */
 const oldTrue = /^(?:y|Y|yes|Yes|YES|on|On|ON)$/;
 const oldFalse = /^(?:n|N|no|No|NO|off|Off|OFF)$/;
@@ -59,7 +61,12 @@ export function parseSource(text: string, file: string): ParsedSource {
   const problems: SourceProblem[] = [];
   const values: SourceValue[] = [];
   try {
-    const documents = parseAllDocuments(text, { lineCounter: lines, prettyErrors: false, merge: true });
+    const documents = parseAllDocuments(text, {
+      lineCounter: lines,
+      prettyErrors: false,
+      merge: true,
+      uniqueKeys: false,
+    });
     for (const document of Array.isArray(documents) ? documents : []) {
       readDocument(document, positionOf, values, problems);
     }
@@ -80,8 +87,12 @@ function readDocument(
   problems: SourceProblem[],
 ): void {
   const { contents, errors } = document;
-  for (const error of errors) problems.push(syntaxProblem(error.code, error.message, positionOf(error.pos[0])));
-  if (errors.length > 0 || contents === null) return;
+  for (const error of errors.slice(0, maxSyntaxErrors)) {
+    problems.push({ ...positionOf(error.pos[0]), message: `is no YAML: ${error.message}`, severity: "Error" });
+  }
+  const duplicates = findDuplicateKeys(document, positionOf);
+  problems.push(...duplicates);
+  if (errors.length > 0 || duplicates.length > 0 || contents === null) return;
   problems.push(...readOldBooleans(document, positionOf));
   try {
     const value: unknown = document.toJS({ maxAliasCount });
@@ -96,9 +107,24 @@ function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-function syntaxProblem(code: string, message: string, position: Position): SourceProblem {
-  if (code !== "DUPLICATE_KEY") return { ...position, message: `is no YAML: ${message}`, severity: "Error" };
-  return { ...position, message: "the same field is given twice", mend: "Keep one of the two.", severity: "Error" };
+/** The parser's own check compares each key with each other: minutes for a large map. Merge keys may be there twice. */
+function findDuplicateKeys(document: ParsedDocument, positionOf: PositionOf): SourceProblem[] {
+  const problems: SourceProblem[] = [];
+  visit(document, {
+    Map(_, { items }) {
+      const seen = new Set<unknown>();
+      for (const { key } of items) {
+        if (!isScalar(key)) continue;
+        if (seen.has(key.value) && key.value !== "<<") {
+          const position = positionOf(key.range?.[0] ?? 0);
+          const message = "the same field is given twice";
+          problems.push({ ...position, message, mend: "Keep one of the two.", severity: "Error" });
+        }
+        seen.add(key.value);
+      }
+    },
+  });
+  return problems;
 }
 
 /** Gives the words that YAML 1.1 takes for booleans the value that they have for kubectl, and warns of each. */
