@@ -1,0 +1,173 @@
+import { expect } from "chai";
+import type { Client, KubernetesObject, Patch } from "../../../controller/api/client.ts";
+import { SchemaCompiler } from "../../../controller/api/json-schema.ts";
+import { pipelines } from "../../../controller/api/kinds.ts";
+import type { Pipeline } from "../../../controller/api/types.ts";
+import {
+  type PipelineEntry,
+  type ProcessorEntry,
+  type ProcessorVersion,
+  Register,
+} from "../../../controller/catalog.ts";
+import { byProcessor, PipelineReconciler } from "../../../controller/pipeline/reconciler.ts";
+import type { EventNote } from "../../../controller/runtime/events.ts";
+import type { Logger } from "../../../controller/runtime/logger.ts";
+import { ObjectStore } from "../../../controller/runtime/object-store.ts";
+import { StatusWriter } from "../../../controller/runtime/status-writer.ts";
+import { facts } from "../../support/pipelines.ts";
+import { VirtualTime } from "../../support/virtual-time.ts";
+import { apiPipeline, apiSpec, step } from "./builders.ts";
+
+const silent: Logger = { debug() {}, info() {}, warn() {}, error() {}, child: () => silent };
+const key = "team/article";
+const never = new AbortController().signal;
+
+/** A Pipeline's controller; the API server takes every status. */
+class Stage {
+  readonly time = new VirtualTime();
+  readonly store = new ObjectStore();
+  readonly processors = new ObjectStore();
+  readonly catalogued = new Register<ProcessorEntry>();
+  readonly entries = new Register<PipelineEntry>();
+  readonly events: EventNote[] = [];
+  readonly reconciler: PipelineReconciler;
+  writes = 0;
+  changes = 0;
+
+  constructor() {
+    const ports = this.time;
+    const client = { patch: (_: unknown, __: unknown, patch: Patch) => this.#patched(patch) } as unknown as Client;
+    const onWritten = (object: KubernetesObject) => this.store.set(object);
+    this.entries.onChange(() => {
+      this.changes += 1;
+    });
+    this.reconciler = new PipelineReconciler({
+      ports,
+      pipelines: this.store,
+      processors: this.processors,
+      catalogued: this.catalogued,
+      entries: this.entries,
+      schemas: new SchemaCompiler(),
+      statuses: new StatusWriter({ client, resource: pipelines, ports, logger: silent, onWritten }),
+      events: {
+        record: (_: KubernetesObject, note: EventNote) => void this.events.push(note),
+        [Symbol.asyncDispose]: async () => {},
+      },
+    });
+  }
+
+  serve(name: string, generation = 1): void {
+    const serving = {
+      generation,
+      digests: [],
+      facts: facts(name),
+      invoke: () => Promise.reject(new Error("not called")),
+    };
+    this.catalogued.set("team", name, { serving: serving satisfies ProcessorVersion });
+  }
+
+  async reconcile(): Promise<string> {
+    await this.time.drive(this.reconciler.reconcile(key, never));
+    const conditions = (this.store.get(key) as Pipeline | undefined)?.status?.conditions ?? [];
+    const ready = conditions.find(({ type }) => type === "Ready");
+    return ready === undefined ? "nothing" : `${ready.status}/${ready.reason}`;
+  }
+
+  get state(): PipelineEntry["state"] | undefined {
+    return this.entries.get("team", "article")?.state;
+  }
+
+  async #patched({ body }: Patch): Promise<KubernetesObject> {
+    this.writes += 1;
+    const object = this.store.get(key) as KubernetesObject;
+    const { status } = body as { status: Record<string, unknown> };
+    const merged = Object.entries({ ...(object.status as object), ...status }).filter(([, value]) => value !== null);
+    return { ...object, status: Object.fromEntries(merged) };
+  }
+}
+
+describe("the controller of Pipelines", () => {
+  let stage: Stage;
+  const one = apiSpec([step("a")]);
+  beforeEach(() => {
+    stage = new Stage();
+    stage.store.set(apiPipeline(1, one));
+  });
+
+  it("compiles once, writes once, and tells the catalog once while nothing changes", async () => {
+    stage.serve("words");
+    for (let time = 0; time < 3; time++) expect(await stage.reconcile()).to.equal("True/Compiled");
+    expect([stage.writes, stage.changes, stage.events.length]).to.deep.equal([1, 1, 1]);
+  });
+
+  it("writes nothing while a Processor is being loaded, and lets Executions wait", async () => {
+    stage.processors.set({ apiVersion: "", kind: "Processor", metadata: { name: "words", namespace: "team" } });
+    expect(await stage.reconcile()).to.equal("nothing");
+    stage.catalogued.set("team", "words", { waiting: "it is being loaded", waitingReason: "Loading" });
+    expect(await stage.reconcile()).to.equal("nothing");
+    expect(stage.writes).to.equal(0);
+    expect(stage.state).to.include({ ready: false, reason: "ProcessorNotReady" });
+    stage.serve("words");
+    expect(await stage.reconcile()).to.equal("True/Compiled");
+  });
+
+  it("compiles anew when a Processor has another version, and not when another Processor has", async () => {
+    stage.serve("words", 1);
+    await stage.reconcile();
+    const first = stage.state;
+    stage.serve("other", 1);
+    await stage.reconcile();
+    expect(stage.state).to.equal(first);
+    stage.serve("words", 2);
+    await stage.reconcile();
+    expect(stage.state).not.to.equal(first);
+    expect(stage.writes).to.equal(1);
+  });
+
+  it("is not fooled by another Pipeline of the same name and generation", async () => {
+    stage.serve("words");
+    await stage.reconcile();
+    const other = apiPipeline(1, apiSpec([step("b")]));
+    stage.store.set({ ...other, metadata: { ...other.metadata, uid: "uid-2" } });
+    await stage.reconcile();
+    const { state } = stage;
+    expect(state?.ready && state.pipeline.plan.steps[0]?.name).to.equal("b");
+  });
+
+  it("waits when a Processor goes and tells it by an event, and forgets a Pipeline that goes", async () => {
+    stage.serve("words");
+    await stage.reconcile();
+    stage.catalogued.delete("team", "words");
+    expect(await stage.reconcile()).to.equal("False/ProcessorNotFound");
+    expect(stage.events.map(({ type, reason }) => `${type} ${reason}`)).to.deep.equal([
+      "Normal Compiled",
+      "Warning ProcessorNotFound",
+    ]);
+    expect(stage.state).to.include({ ready: false });
+    stage.store.delete(key);
+    await stage.reconcile();
+    expect(stage.state).to.equal(undefined);
+  });
+
+  it("lets the catalog know a new Pipeline before it is checked", () => {
+    stage.reconciler.announceNew(key);
+    stage.reconciler.announceNew(key);
+    expect(stage.state).to.include({ ready: false, reason: "Pending" });
+    expect(stage.changes).to.equal(1);
+  });
+
+  it("compiles an Execution's own Pipeline against what serves", () => {
+    expect(stage.reconciler.compileInline("team", "run", one)).to.include({
+      ready: false,
+      reason: "ProcessorNotFound",
+    });
+    stage.serve("words");
+    expect(stage.reconciler.compileInline("team", "run", one)).to.include({ ready: true });
+    expect(stage.reconciler.compileInline("else", "run", one)).to.include({ ready: false });
+  });
+
+  it("finds a Pipeline by each Processor that it names, once", () => {
+    const spec = apiSpec([step("a"), step("b"), step("c", { processor: "other" })]);
+    expect(byProcessor(apiPipeline(1, spec))).to.deep.equal(["team/words", "team/other"]);
+  });
+});
