@@ -21,6 +21,9 @@ export interface KubeConfigFlags {
 /** Where a container finds its service account; a test may put it elsewhere. */
 const serviceAccountDirectory = "/var/run/secrets/kubernetes.io/serviceaccount";
 
+/** Stands in for the user of a context without one; nothing in a kubeconfig can be called so by chance. */
+const anonymous = "millrace:anonymous";
+
 /** No cluster to talk to; the message says where it was looked for, and what would be right. */
 export class KubeConfigError extends Error {
   override readonly name = "KubeConfigError";
@@ -39,6 +42,7 @@ export function loadKubeConfig(
   if (flags.context !== undefined) chooseContext(config, flags.context);
   checkContext(config);
   allowPlainHttp(config);
+  nameAnonymous(config);
   return config;
 }
 
@@ -150,6 +154,13 @@ function allowPlainHttp(config: KubeConfig): void {
   config.clusters = config.clusters.map((cluster) =>
     cluster.server.startsWith("http:") ? { ...cluster, skipTLSVerify: true } : cluster,
   );
+}
+
+/** client-node forgets the cluster's CA where a context names no user. */
+function nameAnonymous(config: KubeConfig): void {
+  if (config.contexts.every(({ user }) => user)) return;
+  config.users = [...config.users, { name: anonymous }];
+  config.contexts = config.contexts.map((context) => (context.user ? context : { ...context, user: anonymous }));
 }
 
 function unknownTo<T extends { readonly name: string }>(known: readonly T[], more: readonly T[]): T[] {

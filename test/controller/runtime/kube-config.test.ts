@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
@@ -91,6 +91,17 @@ describe("finding the cluster", () => {
     await writeFile(join(directory, "ca.crt"), "");
     await config.applyToHTTPSOptions(options);
     expect(options.headers?.Authorization?.trim()).to.equal("Bearer secret");
+  });
+
+  it("trusts the cluster's CA also where the context names no user", async () => {
+    const path = await kubeconfig("config", "one");
+    const config = JSON.parse(await readFile(path, "utf8")) as { contexts: { context: { user?: string } }[] };
+    delete config.contexts[0]?.context.user;
+    await writeFile(path, JSON.stringify(config));
+    await writeFile(join(directory, "ca.crt"), "a certificate");
+    const options: { ca?: unknown } = {};
+    await loadKubeConfig({}, { kubeconfig: path }).applyToHTTPSOptions(options);
+    expect(String(options.ca)).to.equal("a certificate");
   });
 
   it("says what is missing and what would be right", async () => {
