@@ -259,6 +259,7 @@ const steps = (count: number, dependencies: number, prefix = "step-".repeat(11))
     name: `${prefix}${index}`,
     processor: "word-count",
     timeout: "1m30s",
+    retry: { backoff: { initial: "100.000ms", max: "10h10m10s10ms" }, codes: ["Unavailable", "Internal"] },
     dependsOn: Array.from({ length: Math.min(index, dependencies) }, (_, back) => `${prefix}${index - 1 - back}`),
   }));
 const largest = create("Pipeline", { steps: steps(1000, 64, "a-step-of-a-large-one-") });
