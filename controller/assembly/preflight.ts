@@ -67,7 +67,7 @@ async function checkKind(options: PreflightOptions, kind: Resource, signal: Abor
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
     const { code, message } = error.status;
-    const isKnown = code === 404 && message.includes(absentName);
+    const isKnown = code === 404 && message.includes(`"${absentName}" not found`);
     // Whoever may not read is told so with all other rights.
     if (isKnown || code === 403) return;
     throw new PreflightError(kindProblem(kind, error), { cause: error });
