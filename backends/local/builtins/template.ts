@@ -15,7 +15,7 @@ const maxVisits = 200_000;
 const template: Builtin = {
   name: "text.template",
   summary:
-    "Renders a logic-less template with the JSON payload as its data: Mustache's `{{name}}`, `{{a.b}}`, `{{.}}`, `{{#section}}…{{/section}}`, `{{^inverted}}…{{/inverted}}` and `{{! comment}}`; nothing is escaped, there are no partials and no functions.",
+    "Renders a logic-less template with the JSON payload as its data: Mustache's `{{name}}`, `{{a.b}}`, `{{.}}`, `{{#section}}…{{/section}}`, `{{^inverted}}…{{/inverted}}` and `{{! comment}}`, of which one alone on its line leaves no line; nothing is escaped, there are no partials and no functions.",
   options: {
     template: { type: "string", description: "The template.", required: true },
     contentType: { type: "string", description: "Of what is rendered.", default: "text/plain; charset=utf-8" },
@@ -43,22 +43,28 @@ const template: Builtin = {
   },
 };
 
+/** A section's or a comment's tag that is alone on its line takes the line with it, as Mustache has it; else a tag is itself. */
+const tags =
+  /^[ \t]*\{\{(?<alone>[#^/!])\s*(?<aloneName>[^{}]*?)\s*\}\}[ \t]*(?:\r?\n|(?![\s\S]))|\{\{(?<sigil>[#^/!]?)\s*(?<name>[^{}]*?)\s*\}\}/gm;
+
 function parsed(source: string): Node[] {
   const root: Node[] = [];
   const open: { readonly name: string; readonly nodes: Node[] }[] = [];
   let nodes = root;
   let from = 0;
-  for (const match of source.matchAll(/\{\{([#^/!]?)\s*([^{}]*?)\s*\}\}/g)) {
-    const [tag, sigil, name = ""] = match;
+  for (const match of source.matchAll(tags)) {
+    const [tag] = match;
+    const { alone, aloneName, sigil = alone, name = aloneName ?? "" } = match.groups ?? {};
     if (match.index > from) nodes.push({ kind: "Text", text: source.slice(from, match.index) });
     from = match.index + tag.length;
     if (sigil === "!") continue;
     if (sigil === "/") {
-      if (open.pop()?.name !== name) throw new Refusal(`option template: ${tag} closes no open section of that name`);
+      if (open.pop()?.name !== name)
+        throw new Refusal(`option template: ${tag.trim()} closes no open section of that name`);
       nodes = open.at(-1)?.nodes ?? root;
       continue;
     }
-    const path = pathOf(name, tag);
+    const path = pathOf(name, tag.trim());
     if (sigil === "") {
       nodes.push({ kind: "Value", path });
       continue;

@@ -82,6 +82,12 @@ describe("built-ins", function () {
     ["text.template", { list: ["x", 2, true] }, { template: "{{#list}}({{.}}){{/list}}" }, "(x)(2)(true)"],
     ["text.template", { a: "", b: 0, c: {} }, { template: "{{#a}}a{{/a}}{{#b}}b{{/b}}{{#c}}c{{/c}}" }, "abc"],
     ["text.template", { n: "out", list: [{ n: "in" }, {}] }, { template: "{{#list}}{{n}} {{/list}}" }, "in out "],
+    [
+      "text.template",
+      { l: [1, 2] },
+      { template: "a\n  {{#l}} \n- {{.}}\n{{/l}}\r\n{{! no }}\n{{.}} {{#l}}x{{/l}}\n{{#l}}\n{{/l}}" },
+      'a\n- 1\n- 2\n{"l":[1,2]} xx\n',
+    ],
     ["text.template", { o: { a: 1 } }, { template: "{{o}} {{ o.a }} { }}" }, '{"a":1} 1 { }}'],
     ["json.merge", { a: [1], b: null }, { with: { a: [2], c: {} } }, '{"a":[2],"b":null,"c":{}}'],
     ["json.merge", [], {}, "{}"],
