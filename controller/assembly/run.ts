@@ -11,6 +11,7 @@ import type { ListenAddress } from "../runtime/health.ts";
 import { LeaderElector, type Leadership } from "../runtime/lease.ts";
 import type { Logger } from "../runtime/logger.ts";
 import { Controllers } from "./controllers.ts";
+import { checkDirectories } from "./directories.ts";
 import { observe } from "./observability.ts";
 import { runPayloadSweep } from "./payload-sweep.ts";
 import { PreflightError, preflight } from "./preflight.ts";
@@ -93,6 +94,7 @@ async function build(
   interrupted: AbortSignal,
 ): Promise<Parts> {
   const { ports, namespaces, allowIsolation, pluginsDir, modulesDir, payloadsDir, replica, lease } = options;
+  await checkDirectories(options);
   const runtime = opened.use(createRuntime(options));
   const { client } = runtime;
   const leaseNamespace = lease === undefined ? {} : { leaseNamespace: lease.namespace };

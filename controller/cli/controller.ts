@@ -208,7 +208,12 @@ function explained(error: unknown): unknown {
   if (!(error instanceof Error)) return error;
   const isTold =
     ["PreflightError", "KubeConfigError"].includes(error.name) || error instanceof MillraceError || "syscall" in error;
-  return isTold ? new CliError(error.message, exitCodes.failed, { cause: error }) : error;
+  if (!isTold) return error;
+  const isTaken = "code" in error && error.code === "EADDRINUSE";
+  const mend = isTaken
+    ? "; choose another by --metrics-bind-address or --health-probe-bind-address, or 0 for none"
+    : "";
+  return new CliError(`${error.message}${mend}`, exitCodes.failed, { cause: error });
 }
 
 function collect(value: string, previous: readonly string[]): readonly string[] {

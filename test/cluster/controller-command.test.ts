@@ -68,6 +68,34 @@ describe("millrace controller as a process", function () {
     });
   }
 
+  const unusable: readonly [string, readonly string[], string][] = [
+    [
+      "a plugins directory that does not exist",
+      ["--plugins-dir", "/nowhere/plugins"],
+      "--plugins-dir /nowhere/plugins",
+    ],
+    ["a modules directory that is a file", ["--modules-dir", import.meta.filename], "is not a folder"],
+    ["a place for payloads that cannot be one", ["--payloads-dir", `${import.meta.filename}/x`], "--payloads-dir"],
+  ];
+  for (const [what, args, told] of unusable) {
+    it(`does not start with ${what}`, async () => {
+      await using controller = await ControllerProcess.spawn({ kubeconfig: cluster.kubeconfig, args });
+      expect(await controller.exited).to.equal(1);
+      expect(controller.output)
+        .to.match(/^error: /)
+        .and.contain(told);
+    });
+  }
+
+  it("says which flags choose an address where one is taken", async () => {
+    await using first = await ControllerProcess.start({ kubeconfig: cluster.kubeconfig });
+    const { metricsPort } = await first.line("listening");
+    const args = ["--metrics-bind-address", `127.0.0.1:${metricsPort}`];
+    await using second = await ControllerProcess.spawn({ kubeconfig: cluster.kubeconfig, args });
+    expect(await second.exited).to.equal(1);
+    expect(second.output).to.match(/^error: .*EADDRINUSE.*--metrics-bind-address/);
+  });
+
   it("refuses to serve payloads to the network without TLS", async () => {
     const args = ["--payload-bind-address", "0.0.0.0:0"];
     await using controller = await ControllerProcess.spawn({ kubeconfig: cluster.kubeconfig, args });
