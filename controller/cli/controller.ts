@@ -209,7 +209,7 @@ function explained(error: unknown): unknown {
   const isTold =
     ["PreflightError", "KubeConfigError"].includes(error.name) || error instanceof MillraceError || "syscall" in error;
   if (!isTold) return error;
-  const isTaken = "code" in error && error.code === "EADDRINUSE";
+  const isTaken = (error as NodeJS.ErrnoException).code === "EADDRINUSE";
   const mend = isTaken
     ? "; choose another by --metrics-bind-address or --health-probe-bind-address, or 0 for none"
     : "";

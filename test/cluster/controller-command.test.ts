@@ -90,7 +90,7 @@ describe("millrace controller as a process", function () {
   it("says which flags choose an address where one is taken", async () => {
     await using first = await ControllerProcess.start({ kubeconfig: cluster.kubeconfig });
     const { metricsPort } = await first.line("listening");
-    const args = ["--metrics-bind-address", `127.0.0.1:${metricsPort}`];
+    const args = ["--metrics-bind-address", `127.0.0.1:${String(metricsPort)}`];
     await using second = await ControllerProcess.spawn({ kubeconfig: cluster.kubeconfig, args });
     expect(await second.exited).to.equal(1);
     expect(second.output).to.match(/^error: .*EADDRINUSE.*--metrics-bind-address/);
@@ -125,8 +125,7 @@ describe("millrace controller and its rights", function () {
 
     await plane.kubectl(["apply", "--kustomize", base]);
     await using controller = await ControllerProcess.start({ kubeconfig, args });
-    const cluster = { ...plane, kubectl: plane.kubectl, createNamespace: async () => "default" };
-    const namespace = await Namespace.create(cluster);
+    const namespace = new Namespace(plane, "default");
     await namespace.apply(
       processor("upper", { local: { builtin: "text.uppercase" } }),
       pipeline("one", { steps: [{ name: "a", processor: "upper" }] }),

@@ -53,9 +53,10 @@ export class ControllerProcess implements AsyncDisposable {
     const directory = await mkdtemp(join(tmpdir(), "millrace-controller-"));
     const flags = [
       // A Lease of its own: a killed one's stays taken for a while.
-      ...["--lease-name", `millrace-${crypto.randomUUID()}`],
-      ...["--kubeconfig", kubeconfig, "--payloads-dir", payloadsDir ?? join(directory, "payloads")],
-      ...["metrics", "health-probe", "payload"].flatMap((name) => [`--${name}-bind-address`, "127.0.0.1:0"]),
+      `--lease-name=millrace-${crypto.randomUUID()}`,
+      `--kubeconfig=${kubeconfig}`,
+      `--payloads-dir=${payloadsDir ?? join(directory, "payloads")}`,
+      ...["metrics", "health-probe", "payload"].map((name) => `--${name}-bind-address=127.0.0.1:0`),
       ...args,
     ];
     const child = spawn(process.execPath, [main, "controller", ...flags], { stdio: ["ignore", "pipe", "pipe"] });
@@ -93,7 +94,7 @@ export class ControllerProcess implements AsyncDisposable {
   /** What `/metrics` says, by name and labels as they are printed. */
   async metrics(): Promise<ReadonlyMap<string, number>> {
     const { metricsPort } = await this.line("listening");
-    const response = await fetch(`http://127.0.0.1:${metricsPort}/metrics`);
+    const response = await fetch(`http://127.0.0.1:${String(metricsPort)}/metrics`);
     const lines = (await response.text()).split("\n").filter((line) => line !== "" && !line.startsWith("#"));
     return new Map(
       lines.map((line) => [line.slice(0, line.lastIndexOf(" ")), Number(line.slice(line.lastIndexOf(" ")))]),
@@ -112,7 +113,7 @@ export class ControllerProcess implements AsyncDisposable {
   /** The answer's status and body. */
   async probe(path: string): Promise<{ readonly status: number; readonly body: string }> {
     const { probesPort } = await this.line("listening");
-    const response = await fetch(`http://127.0.0.1:${probesPort}${path}`);
+    const response = await fetch(`http://127.0.0.1:${String(probesPort)}${path}`);
     return { status: response.status, body: await response.text() };
   }
 

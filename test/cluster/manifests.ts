@@ -18,9 +18,9 @@ export function pipeline(name: string, spec: Readonly<Record<string, unknown>>):
 /** A namespace of the cluster, through the real kubectl. */
 export class Namespace {
   readonly name: string;
-  readonly #cluster: Cluster;
+  readonly #cluster: Pick<Cluster, "kubectl">;
 
-  constructor(cluster: Cluster, name: string) {
+  constructor(cluster: Pick<Cluster, "kubectl">, name: string) {
     this.#cluster = cluster;
     this.name = name;
   }
