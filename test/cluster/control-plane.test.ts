@@ -1,9 +1,57 @@
+import { spawn } from "node:child_process";
 import { X509Certificate } from "node:crypto";
 import { existsSync } from "node:fs";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { expect } from "chai";
 import { createAuthority, createCertificate } from "./certificates.ts";
 import { useCluster, useControlPlane } from "./cluster.ts";
 import { KubectlError } from "./kubectl.ts";
+import { Part } from "./part.ts";
+
+describe("a part of a test control plane", () => {
+  let directory = "";
+
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), "millrace-part-"));
+  });
+
+  afterEach(() => rm(directory, { recursive: true }));
+
+  it("is killed when the process that started it is killed outright", async () => {
+    const part = new URL("part.ts", import.meta.url).href;
+    const options = { program: "/bin/sh", args: ["-c", "echo $$ >pid; exec sleep 600"], directory };
+    const code = `const { Part } = await import(${JSON.stringify(part)});
+      new Part(${JSON.stringify({ ...options, logFile: join(directory, "log") })});
+      setInterval(() => console.log("up"), 20);`;
+    const starter = spawn(process.execPath, ["--input-type=module", "--eval", code], { stdio: ["ignore", "pipe", 2] });
+    const pidFile = join(directory, "pid");
+    const pid = async () => Number(await readFile(pidFile, "utf8").catch(() => "0"));
+    for await (const _ of starter.stdout ?? []) if ((await pid()) > 0) break;
+    expect(isAlive(await pid())).to.equal(true);
+    starter.kill("SIGKILL");
+    while (isAlive(await pid())) await delay(10);
+  });
+
+  it("ends by its signal, and is then seen to be gone", async () => {
+    const logFile = join(directory, "log");
+    const part = new Part({ program: "/bin/sleep", args: ["600"], directory, logFile });
+    expect(part.running).to.equal(true);
+    await part.stop("SIGTERM");
+    expect(part.running).to.equal(false);
+    await part.stop("SIGTERM");
+  });
+});
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
 
 describe("the certificates of a test control plane", () => {
   it("are signed by their authority and say who they are for", () => {
