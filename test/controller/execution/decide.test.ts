@@ -1,0 +1,134 @@
+import { expect } from "chai";
+import type { Execution } from "../../../controller/api/types.ts";
+import { decide, type Facts, inlineFacts, type PipelineFacts } from "../../../controller/execution/decide.ts";
+import { chain, compiled } from "./stage.ts";
+
+const pipeline = compiled(chain("a"));
+const ready: PipelineFacts = { kind: "Ready", pipeline };
+const nowMs = Date.parse("2026-01-01T00:01:00Z");
+const finished = {
+  observedGeneration: 1,
+  completionTime: "2026-01-01T00:00:00Z",
+  conditions: [
+    { type: "Complete", status: "True", reason: "Succeeded", message: "", lastTransitionTime: "2026-01-01T00:00:00Z" },
+  ],
+} as const;
+
+function execution(more: Partial<Execution> = {}, meta: Partial<Execution["metadata"]> = {}): Execution {
+  const metadata = { name: "one", namespace: "team", uid: "u", generation: 1, ...meta };
+  return {
+    apiVersion: "millrace.dev/v1alpha1",
+    kind: "Execution",
+    metadata,
+    spec: { pipeline: "p", cancel: "None" },
+    ...more,
+  };
+}
+
+function facts(more: Partial<Facts> = {}): Facts {
+  return { execution: execution(), isLive: false, isStopping: false, pipeline: ready, nowMs, ...more };
+}
+
+const cancelled = { spec: { pipeline: "p", cancel: "Immediate" } } as const;
+const owner = { replica: "dead", epoch: 2 };
+
+const table: readonly (readonly [string, Facts, Readonly<Record<string, unknown>>])[] = [
+  ["nothing for one that is gone", facts({ execution: undefined }), { action: "None", why: "Gone" }],
+  [
+    "nothing for one that is being deleted",
+    facts({ execution: execution({}, { deletionTimestamp: "2026-01-01T00:00:00Z" }) }),
+    { action: "None", why: "BeingDeleted" },
+  ],
+  ["to tell the run that is live", facts({ isLive: true }), { action: "Observe" }],
+  [
+    "to tell a live run of its cancellation too",
+    facts({ isLive: true, execution: execution(cancelled) }),
+    { action: "Observe" },
+  ],
+  ["nothing new while stopping", facts({ isStopping: true }), { action: "None", why: "Stopping" }],
+  [
+    "to record a cancellation before the start",
+    facts({ execution: execution(cancelled) }),
+    { action: "Conclude", phase: "Cancelled" },
+  ],
+  ["to start", facts(), { action: "Start" }],
+  ["to resume what is recorded", facts({ execution: execution({ status: { owner } }) }), { action: "Resume" }],
+  [
+    "to give up after five take-overs",
+    facts({ execution: execution({ status: { owner: { ...owner, takeovers: 5 } } }) }),
+    { action: "Conclude", phase: "Failed", reason: "CrashLoop" },
+  ],
+  [
+    "to try a fifth time",
+    facts({ execution: execution({ status: { owner: { ...owner, takeovers: 4 } } }) }),
+    { action: "Resume" },
+  ],
+  [
+    "to wait for a Pipeline that is missing",
+    facts({ pipeline: { kind: "Missing", name: "p" } }),
+    { action: "Wait", reason: "PipelineNotFound" },
+  ],
+  [
+    "to wait for a Pipeline that is not ready",
+    facts({ pipeline: { kind: "NotReady", name: "p", reason: "Cycle", message: "a → a" } }),
+    { action: "Wait", reason: "PipelineNotReady" },
+  ],
+  [
+    "to wait for a Processor",
+    facts({ pipeline: { kind: "Ready", pipeline, waitingFor: { processor: "work", why: "fetching" } } }),
+    { action: "Wait", reason: "ProcessorNotReady" },
+  ],
+  [
+    "to fail an inline spec that is wrong in itself",
+    facts({ pipeline: { kind: "Invalid", message: "a → a" } }),
+    { action: "Conclude", phase: "Failed", reason: "InvalidInput" },
+  ],
+  [
+    "to fail a run whose revision is lost",
+    facts({ pipeline: { kind: "RevisionLost", message: "gone" } }),
+    { action: "Conclude", phase: "Failed", reason: "NotFound" },
+  ],
+  [
+    "nothing for a finished one without a ttl",
+    facts({ execution: execution({ status: finished }) }),
+    { action: "None", why: "Settled" },
+  ],
+  [
+    "to acknowledge an edit of a finished one, before its ttl",
+    facts({ execution: execution({ status: finished }, { generation: 3 }), ttlSeconds: 0 }),
+    { action: "Acknowledge", generation: 3 },
+  ],
+  [
+    "to look again when the ttl is over",
+    facts({ execution: execution({ status: finished }), ttlSeconds: 61 }),
+    { action: "Expire", atMs: nowMs + 1_000 },
+  ],
+  [
+    "to delete when the ttl is over",
+    facts({ execution: execution({ status: finished }), ttlSeconds: 60 }),
+    { action: "Delete" },
+  ],
+  [
+    "to delete an expired one also while stopping",
+    facts({ execution: execution({ status: finished }), ttlSeconds: 1, isStopping: true }),
+    { action: "Delete" },
+  ],
+];
+
+describe("the decision about an Execution", () => {
+  for (const [title, given, expected] of table) {
+    it(`is ${title}`, () => {
+      expect(decide(given)).to.include(expected);
+    });
+  }
+
+  it("tells an inline spec's own faults from those that a Processor may mend", () => {
+    const fact = (reason: string) => inlineFacts("one", { ready: false, reason, message: "m" }).kind;
+    expect(["Cycle", "StepNotFound", "DuplicateStep", "InvalidExpression"].map(fact)).to.deep.equal(
+      Array(4).fill("Invalid"),
+    );
+    expect(["ProcessorNotFound", "InvalidOptions", "AmbiguousPayload"].map(fact)).to.deep.equal(
+      Array(3).fill("NotReady"),
+    );
+  });
+});

@@ -1,0 +1,281 @@
+import { expect } from "chai";
+import fc from "fast-check";
+import type { StepRow } from "../../../controller/api/types.ts";
+import { Places } from "../../../controller/execution/admission.ts";
+import { nextOwner } from "../../../controller/execution/ownership.ts";
+import { ProgressPacer } from "../../../controller/execution/progress.ts";
+import { slim } from "../../../controller/execution/slim.ts";
+import {
+  bareRows,
+  cancelledRows,
+  failure,
+  fitted,
+  maxStatusBytes,
+  renderStatus,
+  shortened,
+} from "../../../controller/execution/status.ts";
+import { DelayQueue } from "../../../controller/execution/ttl.ts";
+import { inlineValue, payloadOf } from "../../../controller/execution/values.ts";
+import { Waiters } from "../../../controller/execution/waiters.ts";
+import { BytesPayload, digestOf, jsonPayload } from "../../../engine/payload.ts";
+import { VirtualTime } from "../runtime/fakes.ts";
+
+const none = () => {
+  throw new Error("nothing of it is in the store");
+};
+
+describe("a payload in a status", () => {
+  const types = fc.constantFrom(
+    "application/json",
+    "text/plain",
+    "text/csv; charset=utf-8",
+    "image/png",
+    "application/problem+json",
+  );
+
+  it("comes back byte by byte, whatever it is, unless it is JSON in canonical form", () => {
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          fc.uint8Array({ maxLength: 200 }),
+          fc.string().map((text) => Buffer.from(text)),
+        ),
+        types,
+        (data, type) => {
+          const row = inlineValue(new BytesPayload(data, type));
+          const back = payloadOf(JSON.parse(JSON.stringify(row)), none) as BytesPayload;
+          expect(back.contentType).to.equal(type);
+          expect(digestOf(back.data)).to.equal(digestOf(data));
+        },
+      ),
+    );
+  });
+
+  it("is a value in the status for any JSON that loses nothing there", () => {
+    fc.assert(
+      fc.property(fc.jsonValue(), (value) => {
+        const payload = jsonPayload(value as never);
+        const row = inlineValue(payload);
+        expect(row).to.have.any.keys("json", "text");
+        const back = payloadOf(JSON.parse(JSON.stringify(row)), none) as BytesPayload;
+        expect(JSON.parse(Buffer.from(back.data).toString())).to.deep.equal(
+          JSON.parse(Buffer.from(payload.data).toString()),
+        );
+      }),
+    );
+  });
+
+  for (const text of ["12345678901234567890", "1.0", '{"a":1,"a":2}', "1e400", '"\\u0041"', "{ }", "not json"]) {
+    it(`is text for ${text}, which a JSON value would not keep`, () => {
+      expect(inlineValue(new BytesPayload(Buffer.from(text), "application/json"))).to.include({ text });
+    });
+  }
+});
+
+describe("a status", () => {
+  const rows = (count: number, message: string): StepRow[] =>
+    Array.from({ length: count }, (_, index) => ({
+      name: `step-${index}`,
+      state: "Failed",
+      attempts: 1,
+      error: { code: "Internal", kind: "System", message },
+    }));
+  const facts = { generation: 1, conditions: [] };
+
+  it("says less in its rows when it grows large, and is refused above its limit", () => {
+    const render = (steps: StepRow[]) =>
+      renderStatus({ ...facts, verdict: { phase: "Running", message: "" }, rows: steps }, 0);
+    expect(fitted(render(rows(10, "x".repeat(1024))))).to.deep.equal({ status: render(rows(10, "x".repeat(1024))) });
+    const smaller = fitted(render(rows(1000, "x".repeat(1024))));
+    expect(JSON.stringify(smaller).length).to.be.lessThan(maxStatusBytes);
+    const metadata = { note: "x".repeat(1024) };
+    const heavy = rows(1000, "").map((row) => ({ ...row, metadata }));
+    expect(fitted(render(heavy))).to.have.key("tooLargeBytes");
+    expect(JSON.stringify(bareRows(heavy)).length).to.be.lessThan(maxStatusBytes);
+  });
+
+  it("keeps the time of a condition whose status stays", () => {
+    const first = renderStatus({ ...facts, rows: [], verdict: { phase: "Running", message: "a" } }, 0);
+    const next = { generation: 1, conditions: first.conditions ?? [], rows: [] };
+    const second = renderStatus({ ...next, verdict: { phase: "Running", message: "b" } }, 9_000);
+    expect(second.conditions?.map(({ lastTransitionTime }) => lastTransitionTime)).to.deep.equal(
+      Array(3).fill("1970-01-01T00:00:00Z"),
+    );
+    const third = renderStatus({ ...next, verdict: { phase: "Succeeded", message: "" } }, 9_000);
+    expect(new Set(third.conditions?.map(({ lastTransitionTime }) => lastTransitionTime))).to.deep.equal(
+      new Set(["1970-01-01T00:00:09Z"]),
+    );
+  });
+
+  it("names the step, the attempts and the processor's own code of a failure", () => {
+    const row: StepRow = { name: "a", state: "Failed", attempts: 3 };
+    const error = {
+      code: "ProcessorFailed",
+      kind: "Processor",
+      message: "no",
+      processorCode: "Nope",
+      step: "a",
+    } as const;
+    const message = 'step "a" failed after 3 attempts: ProcessorFailed (Nope): no';
+    expect(failure(error, [row])).to.deep.equal({ phase: "Failed", reason: "StepFailed", message });
+    const timeout = { code: "DeadlineExceeded", kind: "User", message: "over" } as const;
+    expect(failure(timeout as never, [row])).to.include({ reason: "PipelineTimeout" });
+  });
+
+  it("cancels what was running and skips what had not begun, when a run ends without being run on", () => {
+    const states = cancelledRows([
+      { name: "a", state: "Succeeded", attempts: 1 },
+      { name: "b", state: "Running", attempts: 1 },
+      { name: "c", state: "Waiting" },
+    ]).map(({ state, reason }) => [state, reason]);
+    expect(states).to.deep.equal([
+      ["Succeeded", undefined],
+      ["Cancelled", "Cancelled"],
+      ["Skipped", "Cancelled"],
+    ]);
+  });
+
+  it("cuts a message at its bytes and never in the middle of a character", () => {
+    fc.assert(
+      fc.property(fc.string({ unit: "grapheme" }), fc.integer({ min: 8, max: 60 }), (text, bytes) => {
+        const short = shortened(text, bytes);
+        expect(Buffer.byteLength(short)).to.be.at.most(bytes);
+        expect(text.startsWith(short.replace(/…$/, "")) || short === text).to.equal(true);
+      }),
+    );
+  });
+});
+
+describe("places to run in", () => {
+  it("are given to namespaces in turns, first come first served within one, and never to more than the limit", () => {
+    const granted: string[] = [];
+    const places = new Places({ running: 1, starting: 1 }, (key) => void granted.push(key));
+    expect(places.enter("a/1")).to.equal(true);
+    for (const key of ["a/2", "a/3", "a/4", "b/1"] as const) expect(places.enter(key)).to.equal(false);
+    expect(places.waiting).to.equal(4);
+    for (let last: `${string}/${string}` = "a/1"; places.held > 0; last = granted.at(-1) as typeof last)
+      places.leave(last);
+    expect(granted).to.deep.equal(["a/2", "b/1", "a/3", "a/4"]);
+  });
+
+  it("let the next one start as soon as one is known to run for longer", () => {
+    const granted: string[] = [];
+    const places = new Places({ running: 10, starting: 1 }, (key) => void granted.push(key));
+    places.enter("a/1");
+    places.enter("a/2");
+    expect(granted).to.deep.equal([]);
+    places.settled("a/1");
+    expect(granted).to.deep.equal(["a/2"]);
+  });
+});
+
+describe("the delay queue", () => {
+  it("gives everything when it is due, in the order of its times, behind one timer", async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.tuple(fc.nat(20), fc.nat(5_000))), async (entries) => {
+        const time = new VirtualTime();
+        const start = time.ports.clock.now();
+        const got: [string, number][] = [];
+        const queue = new DelayQueue<string>(
+          time.ports,
+          (item) => void got.push([item, time.ports.clock.now() - start]),
+        );
+        const last = new Map<string, number>();
+        for (const [key, delayMs] of entries) {
+          queue.set(`${key}`, `${key}`, start + delayMs);
+          last.set(`${key}`, delayMs);
+        }
+        expect(time.delays.length).to.be.at.most(1);
+        await time.advance(10_000);
+        expect(new Map(got)).to.deep.equal(last);
+        expect(got.map(([, atMs]) => atMs)).to.deep.equal(got.map(([, atMs]) => atMs).toSorted((a, b) => a - b));
+        expect(queue.size).to.equal(0);
+      }),
+      { numRuns: 40 },
+    );
+  });
+});
+
+describe("the pacer of progress writes", () => {
+  it("waits twenty times as long as its last write took, and never writes twice at once", async () => {
+    const time = new VirtualTime();
+    const started: number[] = [];
+    let writing = 0;
+    const pacer = new ProgressPacer(time.ports, async () => {
+      expect(++writing).to.equal(1);
+      started.push(time.ports.clock.monotonic());
+      await new Promise<void>((resolve) => time.ports.scheduler.after(100, resolve));
+      writing--;
+    });
+    for (let tick = 0; tick < 500; tick++) {
+      pacer.changed();
+      await time.advance(10);
+    }
+    await pacer.stop();
+    const gaps = started.slice(1).map((at, index) => at - (started[index] ?? 0));
+    expect(started[0]).to.equal(1_000_250);
+    expect(
+      gaps.every((gap) => gap >= 2_000 && gap <= 2_100),
+      String(gaps),
+    ).to.equal(true);
+  });
+});
+
+describe("owners", () => {
+  it("count take-overs, five at most", () => {
+    expect(nextOwner(undefined, "me")).to.deep.equal({ replica: "me", epoch: 1 });
+    expect(nextOwner({ replica: "x", epoch: 3 }, "me")).to.deep.equal({ replica: "me", epoch: 4, takeovers: 1 });
+    expect(nextOwner({ replica: "x", epoch: 3, takeovers: 5 }, "me")).to.equal(undefined);
+  });
+});
+
+describe("waiters", () => {
+  it("are found by what wakes them, and by nothing else once they wait for something else", () => {
+    const waiters = new Waiters();
+    expect(waiters.add("team/one", ["p/a", "p/b"], 5)).to.equal(5);
+    expect(waiters.add("team/one", ["p/c"], 9)).to.equal(5);
+    expect(waiters.of("p/a")).to.deep.equal([]);
+    expect(waiters.of("p/c")).to.deep.equal(["team/one"]);
+    waiters.delete("team/one");
+    expect(waiters.of("p/c")).to.deep.equal([]);
+    expect(waiters.size).to.equal(0);
+  });
+});
+
+describe("what is kept of an Execution in memory", () => {
+  const base = {
+    apiVersion: "millrace.dev/v1alpha1",
+    kind: "Execution",
+    metadata: { name: "one", uid: "u", managedFields: [{}] },
+  };
+
+  it("leaves out rows, outputs, managedFields and large inputs", () => {
+    const status = {
+      phase: "Running",
+      steps: [{ name: "a" }],
+      output: { text: "x" },
+      owner: { replica: "r", epoch: 1 },
+    };
+    const kept = slim({ ...base, spec: { pipeline: "p", input: { text: "x".repeat(9_000) } }, status } as never);
+    expect(kept).to.deep.equal({
+      apiVersion: "millrace.dev/v1alpha1",
+      kind: "Execution",
+      metadata: { name: "one", uid: "u" },
+      spec: { pipeline: "p" },
+      status: { phase: "Running", owner: { replica: "r", epoch: 1 } },
+      inputOmitted: true,
+    });
+  });
+
+  it("keeps a small input, and of a finished one only what a ttl needs", () => {
+    const small = slim({ ...base, spec: { pipeline: "p", input: { json: { a: [1] } } } } as never);
+    expect(small.spec.input).to.deep.equal({ json: { a: [1] } });
+    const status = { conditions: [{ type: "Complete", status: "True" }] };
+    const done = slim({
+      ...base,
+      spec: { pipeline: "p", input: { json: 1 }, ttlSecondsAfterFinished: 5 },
+      status,
+    } as never);
+    expect(done.spec).to.deep.equal({ pipeline: "p", ttlSecondsAfterFinished: 5 });
+  });
+});
