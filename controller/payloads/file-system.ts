@@ -124,7 +124,7 @@ export class FileSystemStore implements PayloadStore {
       const temporary = `${path}.${this.#writer}-${++this.#sequence}.tmp`;
       await makeFolder(this.#root, dirname(path));
       try {
-        await writeDurably(temporary, payload, signal);
+        await writeDurably(temporary, payload, this.#clock.now(), signal);
         await rename(temporary, path);
       } catch (error) {
         await unlink(temporary).catch(() => undefined);
@@ -232,7 +232,7 @@ class FilePayload implements Payload {
   }
 }
 
-async function writeDurably(path: string, payload: Payload, signal: AbortSignal): Promise<void> {
+async function writeDurably(path: string, payload: Payload, nowMs: number, signal: AbortSignal): Promise<void> {
   const file = await open(path, "wx", 0o600);
   try {
     const hash = createHash("sha256");
@@ -244,6 +244,8 @@ async function writeDurably(path: string, payload: Payload, signal: AbortSignal)
     if (`sha256:${hash.digest("hex")}` !== payload.digest) {
       throw new MillraceError("Internal", `a payload called ${payload.digest} has bytes of another digest`);
     }
+    // The sweep counts from the injected clock, not from the file system's.
+    await file.utimes(nowMs / 1000, nowMs / 1000);
     await file.sync();
   } finally {
     await file.close();
