@@ -1,8 +1,8 @@
 import { MillraceError, toMillraceError } from "./errors.ts";
 import type { Metadata } from "./metadata.ts";
 import { maxMetadataBytes, metadataBytes, noMetadata } from "./metadata.ts";
+import type { StepError, StepReason, StepResult } from "./outcome.ts";
 import type { Plan, PlanStep } from "./plan.ts";
-import type { StepError, StepReason, StepResult } from "./run.ts";
 
 /** Why a run ends before all of its steps have. */
 export type StopReason = "FailFast" | "PipelineTimeout" | "Cancelled";

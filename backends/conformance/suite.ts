@@ -1,8 +1,9 @@
 import type { Ports } from "../../engine/clock.ts";
+import type { Outcome, StepError, StepResult } from "../../engine/outcome.ts";
 import { BytesPayload } from "../../engine/payload.ts";
 import type { PipelineDefinition, ProcessorFacts } from "../../engine/pipeline.ts";
 import { compile, type Plan } from "../../engine/plan.ts";
-import { type Outcome, run, type StepError, type StepResult } from "../../engine/run.ts";
+import { run } from "../../engine/run.ts";
 import type { Backend, Implementation, ProcessorSpec } from "../backend.ts";
 import { ByteBudget } from "../byte-budget.ts";
 import { Caller } from "../call.ts";

@@ -1,8 +1,8 @@
 import { createLogUpdate } from "log-update";
 import { createColors } from "picocolors";
 import type { Ports, Timer } from "../../engine/clock.ts";
+import type { RunEvent } from "../../engine/outcome.ts";
 import type { Plan } from "../../engine/plan.ts";
-import type { RunEvent } from "../../engine/run.ts";
 import type { TerminalStream } from "./context.ts";
 import { stepTree } from "./step-tree.ts";
 import { errorText, outcomeText, type RunView, type StepView, StepViews } from "./step-views.ts";

@@ -1,9 +1,9 @@
 import { randomUUID } from "node:crypto";
 import type { Clock } from "../../engine/clock.ts";
+import type { Outcome, RunEvent } from "../../engine/outcome.ts";
 import { BytesPayload, type Payload } from "../../engine/payload.ts";
 import type { Plan } from "../../engine/plan.ts";
 import type { ExecutionIdentity } from "../../engine/processor.ts";
-import type { Outcome, RunEvent } from "../../engine/run.ts";
 import { apiVersion } from "../api/kinds.ts";
 import type { Execution, PayloadRow, Pipeline } from "../api/types.ts";
 import type { RunInput } from "../execution/input.ts";

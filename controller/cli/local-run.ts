@@ -1,5 +1,6 @@
 import { MillraceError } from "../../engine/errors.ts";
-import { type Outcome, run } from "../../engine/run.ts";
+import type { Outcome } from "../../engine/outcome.ts";
+import { run } from "../../engine/run.ts";
 import type { CompiledPipeline } from "../catalog.ts";
 import type { RunInput } from "../execution/input.ts";
 import { type CliContext, CliError, exitCodes } from "./context.ts";

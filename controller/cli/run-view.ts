@@ -1,6 +1,6 @@
 import type { Ports } from "../../engine/clock.ts";
+import type { RunEvent } from "../../engine/outcome.ts";
 import type { Plan } from "../../engine/plan.ts";
-import type { RunEvent } from "../../engine/run.ts";
 import type { CliContext, TerminalStream } from "./context.ts";
 import { errorText, formatDuration, outcomeText, type RunView, StepViews } from "./step-views.ts";
 

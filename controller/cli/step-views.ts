@@ -1,6 +1,6 @@
 import type { Ports } from "../../engine/clock.ts";
+import type { RunEvent, StepError, StepResult } from "../../engine/outcome.ts";
 import type { Plan } from "../../engine/plan.ts";
-import type { RunEvent, StepError, StepResult } from "../../engine/run.ts";
 
 /** What a person sees of a run while it goes on, on stderr: stdout is the output's alone. */
 export interface RunView {

@@ -1,6 +1,6 @@
 import type { Clock } from "../../engine/clock.ts";
+import type { RunEvent, StepReason, StepResult } from "../../engine/outcome.ts";
 import type { Payload } from "../../engine/payload.ts";
-import type { RunEvent, StepReason, StepResult } from "../../engine/run.ts";
 import type { PayloadRow, StepRow } from "../api/types.ts";
 import type { RunPayloads } from "./payloads.ts";
 import { finishedRow, isFinalRow, retryingRow, startedRow } from "./status.ts";

@@ -1,7 +1,8 @@
 import { MillraceError, toMillraceError } from "../../engine/errors.ts";
+import type { Outcome } from "../../engine/outcome.ts";
 import type { Payload } from "../../engine/payload.ts";
 import type { ProcessorRequest, ProcessorResponse } from "../../engine/processor.ts";
-import { type Attempt, type Outcome, run } from "../../engine/run.ts";
+import { type Attempt, run } from "../../engine/run.ts";
 import type { Execution, ExecutionOwner, ExecutionStatus, PayloadRow, StepRow } from "../api/types.ts";
 import type { CompiledPipeline } from "../catalog.ts";
 import { timestamp } from "../runtime/conditions.ts";

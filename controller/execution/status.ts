@@ -1,4 +1,4 @@
-import type { RunError, StepError, StepResult } from "../../engine/run.ts";
+import type { RunError, StepError, StepResult } from "../../engine/outcome.ts";
 import type { Condition, ExecutionOwner, ExecutionStatus, PayloadRow, StepRow, StepRowError } from "../api/types.ts";
 import { timestamp } from "../runtime/conditions.ts";
 

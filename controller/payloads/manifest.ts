@@ -1,7 +1,7 @@
 import { MillraceError } from "../../engine/errors.ts";
 import type { Metadata } from "../../engine/metadata.ts";
+import type { StepError, StepState } from "../../engine/outcome.ts";
 import { type Json, jsonPayload } from "../../engine/payload.ts";
-import type { StepError, StepState } from "../../engine/run.ts";
 import type { PayloadRef, PayloadStore } from "./store.ts";
 
 /** One item of a fan-out that has ended, or that a writer wants to be remembered as it stands. */

@@ -1,10 +1,11 @@
 import { expect } from "chai";
 import fc from "fast-check";
 import { MillraceError } from "../../engine/errors.ts";
+import type { Outcome, RunEvent, StepResult } from "../../engine/outcome.ts";
 import { digestOf, jsonPayload } from "../../engine/payload.ts";
 import type { FailurePolicy, PipelineDefinition } from "../../engine/pipeline.ts";
 import type { Plan } from "../../engine/plan.ts";
-import type { Invoke, Outcome, RunEvent, RunOptions, StepResult } from "../../engine/run.ts";
+import type { Invoke, RunOptions } from "../../engine/run.ts";
 import { run } from "../../engine/run.ts";
 import { pipeline, planOf, runOptions, step, stored, textOf } from "../support/pipelines.ts";
 import { VirtualTime } from "../support/virtual-time.ts";

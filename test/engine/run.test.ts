@@ -1,11 +1,12 @@
 import { expect } from "chai";
 import type { Scheduler } from "../../engine/clock.ts";
 import { MillraceError } from "../../engine/errors.ts";
+import type { RunEvent } from "../../engine/outcome.ts";
 import type { Payload } from "../../engine/payload.ts";
 import { BytesPayload, jsonPayload, textPayload } from "../../engine/payload.ts";
 import type { PipelineDefinition } from "../../engine/pipeline.ts";
 import type { ProcessorRequest, ProcessorResponse } from "../../engine/processor.ts";
-import type { Attempt, Invoke, RunEvent } from "../../engine/run.ts";
+import type { Attempt, Invoke } from "../../engine/run.ts";
 import { run } from "../../engine/run.ts";
 import { maxDecodedBytes } from "../../engine/scope.ts";
 import {

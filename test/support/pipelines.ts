@@ -1,11 +1,12 @@
 import type { MillraceError } from "../../engine/errors.ts";
+import type { Outcome } from "../../engine/outcome.ts";
 import type { Payload } from "../../engine/payload.ts";
 import { jsonPayload } from "../../engine/payload.ts";
 import type { PipelineDefinition, Problem, ProcessorFacts, StepDefinition } from "../../engine/pipeline.ts";
 import type { Plan } from "../../engine/plan.ts";
 import { compile } from "../../engine/plan.ts";
 import type { ProcessorResponse } from "../../engine/processor.ts";
-import type { Attempt, Invoke, Outcome, RunOptions } from "../../engine/run.ts";
+import type { Attempt, Invoke, RunOptions } from "../../engine/run.ts";
 import { run } from "../../engine/run.ts";
 import { VirtualTime } from "./virtual-time.ts";
 
