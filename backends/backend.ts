@@ -1,5 +1,4 @@
 import type { Ports } from "../engine/clock.ts";
-import type { JsonObject } from "../engine/payload.ts";
 import type { Intent, Processor } from "../engine/processor.ts";
 import type { PoolStats } from "./pool.ts";
 
@@ -84,8 +83,6 @@ export interface LoadedProcessor extends Processor {
   readonly module?: LoadedModule;
   /** Digests of the code that a call runs, for the row; empty where there is none to name. */
   readonly digests: readonly string[];
-  /** JSON Schema of its options, where the backend knows it (a built-in): for a Processor that states none itself. */
-  readonly optionsSchema?: JsonObject;
   /**
    * How many calls can really run at a time (the worker threads there are). More wait in front of `call.ts`, where waiting
    * does not count towards their timeout. Absent: as many as the limits allow.

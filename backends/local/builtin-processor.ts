@@ -6,8 +6,8 @@ import type { LoadedProcessor, LocalBuiltin, ProcessorSpec } from "../backend.ts
 import type { WorkerPool } from "../worker-pool.ts";
 import { type AuthorResponse, interpret } from "./author.ts";
 import type { Builtin, BuiltinCall } from "./builtins/builtin.ts";
-import { builtinCatalogue } from "./builtins/catalogue.ts";
-import { Options, optionsSchema } from "./builtins/options.ts";
+import { builtinCatalogue, unknownBuiltin } from "./builtins/catalogue.ts";
+import { Options } from "./builtins/options.ts";
 import { Refusal, refused } from "./builtins/refusal.ts";
 import { authorContext, authorRequest, bytesOf, responseOf, runInWorker } from "./exchange.ts";
 
@@ -24,18 +24,9 @@ export function loadBuiltin(
   ports: Ports,
 ): LoadedProcessor {
   const builtin = builtinCatalogue.get(implementation.name);
-  if (builtin === undefined) throw notFound(implementation.name);
+  if (builtin === undefined)
+    throw new MillraceError("NotFound", `local.builtin: ${unknownBuiltin(implementation.name)}`);
   return new BuiltinProcessor(spec, builtin, pool, ports);
-}
-
-function notFound(name: string): MillraceError {
-  const group = name.split(".")[0] ?? name;
-  const names = [...builtinCatalogue.keys()];
-  const near = names.filter((known) => known.split(".").includes(group) || known.includes(name));
-  return new MillraceError(
-    "NotFound",
-    `local.builtin: there is no built-in ${JSON.stringify(name)}; known: ${(near.length > 0 ? near : names).join(", ")}`,
-  );
 }
 
 /** A built-in's calls, prepared once for each options object (a plan resolves a step's options once). */
@@ -63,7 +54,6 @@ class BuiltinProcessor implements LoadedProcessor {
   readonly name: string;
   readonly intent: LoadedProcessor["intent"];
   readonly digests: readonly string[] = [];
-  readonly optionsSchema: JsonObject;
   readonly #builtin: Builtin;
   readonly #prepared: PreparedBuiltin;
   readonly #pool: WorkerPool;
@@ -73,7 +63,6 @@ class BuiltinProcessor implements LoadedProcessor {
   constructor(spec: ProcessorSpec, builtin: Builtin, pool: WorkerPool, ports: Ports) {
     this.name = spec.name;
     this.intent = spec.intent;
-    this.optionsSchema = optionsSchema(builtin.options);
     this.#builtin = builtin;
     this.#prepared = new PreparedBuiltin(builtin, ports.scheduler);
     this.#clock = ports.clock;

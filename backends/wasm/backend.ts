@@ -57,6 +57,10 @@ export class WasmBackend implements Backend {
     );
   }
 
+  pools(): ReadonlyMap<string, PoolStats> {
+    return new Map([["wasm-workers", this.#workers.stats]]);
+  }
+
   get stats(): WasmBackendStats {
     return { workers: this.#workers.stats, modules: this.#cache.stats };
   }

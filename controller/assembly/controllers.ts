@@ -1,3 +1,4 @@
+import type { PoolStats } from "../../backends/pool.ts";
 import { executions, pipelines, processors } from "../api/kinds.ts";
 import type { Execution } from "../api/types.ts";
 import { type Catalog, Register } from "../catalog.ts";
@@ -72,6 +73,11 @@ export class Controllers {
     this.execution = this.#newExecutionController();
     this.executions = this.#controlledExecutions();
     entries.processors.onChange((namespace, name) => this.#enqueuePipelinesOf(keyFor({ namespace, name })));
+  }
+
+  /** Of all backends that were needed so far. */
+  get pools(): ReadonlyMap<string, PoolStats> {
+    return this.#options.backends.pools();
   }
 
   get all(): readonly Controlled[] {

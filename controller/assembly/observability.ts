@@ -89,6 +89,16 @@ function gauges({ controllers }: Observed): readonly GaugeSource[] {
         for (const { kind } of controllers.all) yield { labels: { kind: kind.name }, value: kind.size };
       },
     },
+    {
+      name: "millrace_pool",
+      help: "Worker threads of a pool: those there are, those in use, jobs that wait, and jobs refused so far.",
+      labels: ["pool", "state"],
+      *read() {
+        for (const [pool, stats] of controllers.pools) {
+          for (const [state, value] of Object.entries(stats)) yield { labels: { pool, state }, value };
+        }
+      },
+    },
     gauge("millrace_processor_versions", "Loaded versions of Processors.", () => ({ ...versions.load })),
     gauge("millrace_executions", "Executions that run, and those that wait for a place.", () => ({
       ...execution.load,

@@ -1,5 +1,6 @@
 import { Command, Option } from "commander";
-import type { LocatedProblem } from "../api/manifests.ts";
+import { builtinCatalogue, unknownBuiltin } from "../../backends/local/builtins/catalogue.ts";
+import { type LocatedProblem, locate } from "../api/manifests.ts";
 import { type CliContext, CliError, exitCodes } from "./context.ts";
 import { filenameOption } from "./options.ts";
 import { checkLocated, formatProblem, locateProblems, openWorkspace, type Workspace } from "./workspace.ts";
@@ -32,7 +33,11 @@ Examples:
 
 async function validate(flags: ValidateFlags, context: CliContext): Promise<void> {
   const workspace = await openWorkspace(flags.filename, context);
-  const problems = [...workspace.problems, ...(await pipelineProblems(workspace))].toSorted(byPlace);
+  const problems = [
+    ...workspace.problems,
+    ...builtinProblems(workspace),
+    ...(await pipelineProblems(workspace)),
+  ].toSorted(byPlace);
   const errors = problems.filter(({ severity }) => severity === "Error").length;
   if (flags.output === "json") {
     const report = { objects: workspace.objects.length, errors, warnings: problems.length - errors, problems };
@@ -42,6 +47,16 @@ async function validate(flags: ValidateFlags, context: CliContext): Promise<void
     context.stdout.write(`${summary(workspace.objects.length, errors, problems.length - errors)}\n`);
   }
   if (errors > 0) throw new CliError("", exitCodes.failed);
+}
+
+/** Only the API server cannot know which built-ins there are. */
+function builtinProblems(workspace: Workspace): LocatedProblem[] {
+  return [...workspace.processors.values()].flatMap(({ object, source }) => {
+    const name = object.spec.local?.builtin;
+    if (name === undefined || builtinCatalogue.has(name)) return [];
+    const path = "spec.local.builtin";
+    return [{ ...locate(source, path), path, message: unknownBuiltin(name), severity: "Error" as const }];
+  });
 }
 
 async function pipelineProblems(workspace: Workspace): Promise<LocatedProblem[]> {

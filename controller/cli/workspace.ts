@@ -1,11 +1,10 @@
 import { dirname, resolve } from "node:path";
-import type { JsonObject } from "../../engine/payload.ts";
 import type { Problem } from "../../engine/pipeline.ts";
 import type { SchemaCompiler } from "../api/json-schema.ts";
 import { type LocatedObject, type LocatedProblem, loadManifests, locate } from "../api/manifests.ts";
 import type { Pipeline, Processor } from "../api/types.ts";
 import { checkPipeline, type KnownProcessor, type PipelineCheck, usesSchemas } from "../pipeline/check.ts";
-import { processorFacts } from "../processor/spec.ts";
+import { optionsSchemaOf, processorFacts } from "../processor/spec.ts";
 import { type CliContext, CliError, exitCodes } from "./context.ts";
 
 /** Where an object without a namespace is, when there is no cluster to say otherwise. */
@@ -82,10 +81,10 @@ export function knownProcessors(workspace: Workspace, namespace: string): Readon
   const known = new Map<string, KnownProcessor>();
   for (const [key, { object }] of workspace.processors) {
     if (!key.startsWith(`${namespace}/`)) continue;
-    const { optionsSchema } = object.spec;
+    const optionsSchema = optionsSchemaOf(object.spec);
     known.set(object.metadata.name, {
       facts: processorFacts(object.metadata.name, object.spec),
-      ...(optionsSchema === undefined ? {} : { optionsSchema: optionsSchema as JsonObject }),
+      ...(optionsSchema === undefined ? {} : { optionsSchema }),
     });
   }
   return known;

@@ -27,7 +27,7 @@ export type PipelineCheck =
 export function usesSchemas(spec: AnyPipelineSpec, processors: ReadonlyMap<string, KnownProcessor>): boolean {
   if (spec.input?.schema !== undefined) return true;
   if ((spec.parameters ?? []).some((parameter) => parameter.schema !== undefined)) return true;
-  return spec.steps.some((step) => processors.get(step.processor)?.optionsSchema !== undefined);
+  return spec.steps.some((step) => checkedOptions(step, processors) !== undefined);
 }
 
 /**
@@ -109,15 +109,32 @@ function optionsProblems(
   schemas: SchemaCompiler | undefined,
 ): readonly Problem[] {
   return spec.steps.flatMap((step, index) => {
-    const known = processors.get(step.processor);
-    if (known?.optionsSchema === undefined) return [];
-    const compiled = compilerOf(schemas).compile(known.optionsSchema, "spec.optionsSchema");
+    const checked = checkedOptions(step, processors);
+    if (checked === undefined) return [];
+    const compiled = compilerOf(schemas).compile(checked.schema, "spec.optionsSchema");
     const path = `steps[${index}].options`;
-    const violations = compiled.ok
-      ? compiled.check({ ...known.facts.options, ...(step.options as JsonObject | undefined) }, path)
-      : [{ ...compiled.violation, path }];
+    const violations = compiled.ok ? compiled.check(checked.options, path) : [{ ...compiled.violation, path }];
     return violations.map((violation) => optionsProblem(violation, step));
   });
+}
+
+/** What a step's options are to be checked against; undefined where there is no schema, or none that could refuse them. */
+function checkedOptions(
+  step: StepSpec,
+  processors: ReadonlyMap<string, KnownProcessor>,
+): { readonly schema: JsonObject; readonly options: JsonObject } | undefined {
+  const known = processors.get(step.processor);
+  if (known?.optionsSchema === undefined) return undefined;
+  const options = { ...known.facts.options, ...(step.options as JsonObject | undefined) };
+  if (Object.keys(options).length === 0 && takesNothing(known.optionsSchema)) return undefined;
+  return { schema: known.optionsSchema, options };
+}
+
+/** Keywords by which a schema says nothing against an empty object. */
+const harmless = new Set(["type", "properties", "additionalProperties", "title", "description"]);
+
+function takesNothing(schema: JsonObject): boolean {
+  return schema.type === "object" && Object.keys(schema).every((keyword) => harmless.has(keyword));
 }
 
 function optionsProblem(violation: SchemaViolation, step: StepSpec): Problem {

@@ -1,4 +1,5 @@
 import type { Backend, BackendKind, LoadedProcessor, ProcessorSpec } from "../../backends/backend.ts";
+import type { PoolStats } from "../../backends/pool.ts";
 import type { Ports } from "../../engine/clock.ts";
 
 /** What {@link createBackends} is given. */
@@ -18,6 +19,8 @@ export interface BackendsOptions {
 export interface Backends extends AsyncDisposable {
   /** As {@link Backend.load}, by the backend that the implementation needs. */
   load(spec: ProcessorSpec, signal: AbortSignal): Promise<LoadedProcessor>;
+  /** The pools of all backends that were needed so far, by name, as they are now. */
+  pools(): ReadonlyMap<string, PoolStats>;
 }
 
 type BackendFactory = (options: BackendsOptions) => Promise<Backend>;
@@ -46,6 +49,7 @@ export function createBackends(options: BackendsOptions): Backends {
 class LazyBackends implements Backends {
   readonly #options: BackendsOptions;
   readonly #backends = new Map<BackendKind, Promise<Backend>>();
+  readonly #made: Backend[] = [];
 
   constructor(options: BackendsOptions) {
     this.#options = options;
@@ -53,9 +57,19 @@ class LazyBackends implements Backends {
 
   async load(spec: ProcessorSpec, signal: AbortSignal): Promise<LoadedProcessor> {
     const kind = kindOf(spec);
-    const known = this.#backends.get(kind) ?? factories[kind](this.#options);
+    const known = this.#backends.get(kind) ?? this.#make(kind);
     this.#backends.set(kind, known);
     return (await known).load(spec, signal);
+  }
+
+  pools(): ReadonlyMap<string, PoolStats> {
+    return new Map(this.#made.flatMap((backend) => [...(backend.pools?.() ?? [])]));
+  }
+
+  async #make(kind: BackendKind): Promise<Backend> {
+    const backend = await factories[kind](this.#options);
+    this.#made.push(backend);
+    return backend;
   }
 
   /** Idempotent. */

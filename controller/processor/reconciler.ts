@@ -1,7 +1,6 @@
 import type { Backend, LoadedProcessor } from "../../backends/backend.ts";
 import type { Ports } from "../../engine/clock.ts";
 import { MillraceError, toMillraceError } from "../../engine/errors.ts";
-import type { JsonObject } from "../../engine/payload.ts";
 import { ApiError } from "../api/client.ts";
 import type { SchemaCompiler } from "../api/json-schema.ts";
 import type { SchemaViolation } from "../api/json-schema-messages.ts";
@@ -17,7 +16,7 @@ import type { ReconcileResult, Reconciler } from "../runtime/worker.ts";
 import type { ConfigMapVersion, ConfigMapVersions } from "./config-maps.ts";
 import { decide, probeAfterMs, retryAfterMs } from "./decide.ts";
 import { bounded, probeRefusalOf, type Refusal, refusalOf } from "./refusal.ts";
-import { backendKind, processorFacts, processorSpec } from "./spec.ts";
+import { backendKind, optionsSchemaOf, processorFacts, processorSpec } from "./spec.ts";
 import { type Observation, processorStatus } from "./status.ts";
 import type { Candidate, Holding, Version, Versions } from "./versions.ts";
 
@@ -219,14 +218,14 @@ export class ProcessorReconciler implements Reconciler {
 /** Throws MillraceError InvalidInput. `source` is the version of the ConfigMap that holds the module. */
 function candidateOf(object: Processor, source: string): Candidate {
   const { namespace = "", name, uid = "", generation = 0 } = object.metadata;
-  const { optionsSchema } = object.spec;
+  const optionsSchema = optionsSchemaOf(object.spec);
   return {
     fingerprint: [uid, generation, source].join(" "),
     generation,
     backend: backendKind(object.spec),
     spec: processorSpec(namespace, name, object.spec),
     facts: processorFacts(name, object.spec),
-    ...(optionsSchema === undefined ? {} : { optionsSchema: optionsSchema as JsonObject }),
+    ...(optionsSchema === undefined ? {} : { optionsSchema }),
   };
 }
 

@@ -1,4 +1,5 @@
 import type { BackendKind, CallLimits, Implementation, ProcessorSpec, WasmSource } from "../../backends/backend.ts";
+import { builtinOptionsSchema } from "../../backends/local/builtins/catalogue.ts";
 import { MillraceError } from "../../engine/errors.ts";
 import type { JsonObject } from "../../engine/payload.ts";
 import type { ProcessorFacts, RetryPolicy } from "../../engine/pipeline.ts";
@@ -31,6 +32,12 @@ export function processorFacts(name: string, spec: api.ProcessorSpec): Processor
     timeoutMs: parseDurationMs(spec.timeout, "spec.timeout"),
     retry: retryPolicy(spec),
   };
+}
+
+/** What its options are held to: its own schema, else that of the built-in; absent: anything. */
+export function optionsSchemaOf(spec: api.ProcessorSpec): JsonObject | undefined {
+  if (spec.optionsSchema !== undefined) return spec.optionsSchema as JsonObject;
+  return spec.local?.builtin === undefined ? undefined : builtinOptionsSchema(spec.local.builtin);
 }
 
 /** Which backend runs it, as in `status.backend`. */

@@ -1,11 +1,10 @@
 import type { BackendKind, LoadedProcessor, ProcessorSpec } from "../../backends/backend.ts";
 import type { ByteBudget } from "../../backends/byte-budget.ts";
 import { Caller } from "../../backends/call.ts";
+import { observed } from "../../backends/observed.ts";
 import type { Ports } from "../../engine/clock.ts";
-import { toMillraceError } from "../../engine/errors.ts";
 import type { JsonObject } from "../../engine/payload.ts";
 import type { ProcessorFacts } from "../../engine/pipeline.ts";
-import type { Invoke } from "../../engine/run.ts";
 import type { ProcessorEntry, ProcessorVersion, Register } from "../catalog.ts";
 import type { Logger } from "../runtime/logger.ts";
 import type { Metrics } from "../runtime/metrics.ts";
@@ -143,30 +142,13 @@ export class Versions implements AsyncDisposable {
 
   #catalogued(version: Version): ProcessorVersion {
     const { candidate, caller } = version;
+    const { metrics, ports } = this.#options;
     return {
       generation: candidate.generation,
       digests: caller.processor.digests,
       facts: candidate.facts,
       ...(candidate.optionsSchema === undefined ? {} : { optionsSchema: candidate.optionsSchema }),
-      invoke: this.#observed(candidate.backend, caller),
-    };
-  }
-
-  #observed(backend: BackendKind, caller: Caller): Invoke {
-    const { metrics, ports } = this.#options;
-    return async (attempt, request, signal) => {
-      const startedMs = ports.clock.monotonic();
-      let code = "OK";
-      try {
-        const response = await caller.call(attempt, request, signal);
-        if (!response.ok) code = "ProcessorFailed";
-        return response;
-      } catch (error) {
-        code = toMillraceError(error).code;
-        throw error;
-      } finally {
-        metrics.stepAttempted(backend, code, ports.clock.monotonic() - startedMs);
-      }
+      invoke: observed(caller.call.bind(caller), candidate.backend, metrics.stepAttempted.bind(metrics), ports.clock),
     };
   }
 }

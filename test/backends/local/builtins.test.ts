@@ -4,7 +4,7 @@ import { expect } from "chai";
 import fc from "fast-check";
 import { createLocalBackend } from "../../../backends/local/backend.ts";
 import type { BuiltinExample } from "../../../backends/local/builtins/builtin.ts";
-import { builtinCatalogue } from "../../../backends/local/builtins/catalogue.ts";
+import { builtinCatalogue, builtinOptionsSchema } from "../../../backends/local/builtins/catalogue.ts";
 import { Options } from "../../../backends/local/builtins/options.ts";
 import { Refusal } from "../../../backends/local/builtins/refusal.ts";
 import { systemPorts } from "../../../engine/clock.ts";
@@ -216,12 +216,10 @@ describe("built-ins on hostile input", function () {
 describe("the options of built-ins", () => {
   const values = fc.oneof(fc.string(), fc.integer({ min: -20, max: 20 }), fc.double(), fc.boolean(), fc.jsonValue());
 
-  it("are described by a JSON Schema that says what the built-in says", async () => {
+  it("are described by a JSON Schema that says what the built-in says", () => {
     const ajv = new Ajv();
-    await using local = createLocalBackend({ ports: systemPorts });
     for (const { name, options } of builtinCatalogue.values()) {
-      const { optionsSchema } = await local.load(specOf({ kind: "Builtin", name }, name), never);
-      const validate = ajv.compile(optionsSchema as object);
+      const validate = ajv.compile(builtinOptionsSchema(name) as object);
       const given = fc.record(
         { ...Object.fromEntries(Object.keys(options).map((option) => [option, values])), unknown: values },
         { requiredKeys: [] },
