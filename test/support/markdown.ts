@@ -42,7 +42,14 @@ export function commands(block: CodeBlock): Command[] {
 export function matchesPage(expected: string, actual: string): boolean {
   const pattern = expected
     .split("\n")
-    .map((line) => (line.trim() === "…" ? "(?:.*\n)*?.*" : line.split("…").map((part) => RegExp.escape(part)).join(".*?")))
+    .map((line) =>
+      line.trim() === "…"
+        ? "(?:.*\n)*?.*"
+        : line
+            .split("…")
+            .map((part) => RegExp.escape(part))
+            .join(".*?"),
+    )
     .map((line) => `${line}[ \\t]*`)
     .join("\n");
   return new RegExp(`^${pattern}$`).test(actual.trimEnd());
