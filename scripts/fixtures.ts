@@ -1,5 +1,5 @@
-// `npm run fixtures [-- NAME…]`: rebuilds the modules of test/fixtures/wasm from their sources with pinned toolchains from
-// the package registries (PyPI `ziglang` by python3, npm `assemblyscript`), and writes digests.json: by module, the digest
+// `npm run fixtures [-- NAME…]`: rebuilds the modules of test/fixtures/wasm and of the sample from their sources with pinned toolchains from
+// the package registries (PyPI `ziglang` by python3, npm `assemblyscript`), and writes test/fixtures/wasm/digests.json: by module, the digest
 // of its sources and command, and its own. A test compares them, so that neither can change without the other.
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -8,7 +8,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 
-const folder = join(import.meta.dirname, "../test/fixtures/wasm");
+const root = join(import.meta.dirname, "..");
+const fixturesFolder = "test/fixtures/wasm";
+const recordsFile = join(root, fixturesFolder, "digests.json");
 
 const zig = { name: "ziglang", version: "0.15.1" };
 const assemblyScript = { name: "assemblyscript", version: "0.28.20" };
@@ -17,6 +19,8 @@ type Toolchain = "zig" | "asc";
 
 /** One module: what it is built from and how; run in a folder that holds its sources. */
 interface Fixture {
+  /** Of the module and its sources, from the root. */
+  readonly folder: string;
   readonly module: string;
   readonly sources: readonly string[];
   readonly toolchain: Toolchain;
@@ -25,6 +29,7 @@ interface Fixture {
 
 const fixtures: readonly Fixture[] = [
   {
+    folder: fixturesFolder,
     module: "reference.wasm",
     sources: ["reference.c", "millrace.h"],
     toolchain: "zig",
@@ -36,10 +41,23 @@ const fixtures: readonly Fixture[] = [
     ],
   },
   {
+    folder: fixturesFolder,
     module: "lines.wasm",
     sources: ["lines.as"],
     toolchain: "asc",
     arguments: "lines.ts -o lines.wasm -Oz --runtime stub --use abort= --noAssert".split(" "),
+  },
+  {
+    folder: "manifests/samples/state-of-the-union/modules",
+    module: "terms.wasm",
+    sources: ["terms.c"],
+    toolchain: "zig",
+    arguments: [
+      ..."cc --target=wasm32-freestanding -nostdlib -O2 -Wl,--no-entry -Wl,-s".split(" "),
+      "terms.c",
+      "-o",
+      "terms.wasm",
+    ],
   },
 ];
 
@@ -65,9 +83,9 @@ export function fixtureRecords(): Record<string, FixtureRecord> {
       const command = [commands[fixture.toolchain], ...fixture.arguments].join(" ");
       const sources = createHash("sha256").update(command);
       for (const source of fixture.sources) {
-        sources.update(`\0${source}\0`).update(readFileSync(join(folder, source)));
+        sources.update(`\0${source}\0`).update(readFileSync(join(root, fixture.folder, source)));
       }
-      const module = createHash("sha256").update(readFileSync(join(folder, fixture.module)));
+      const module = createHash("sha256").update(readFileSync(join(root, fixture.folder, fixture.module)));
       return [
         fixture.module,
         { command, sources: `sha256:${sources.digest("hex")}`, module: `sha256:${module.digest("hex")}` },
@@ -80,12 +98,12 @@ function build(fixture: Fixture, toolchains: string): void {
   const work = mkdtempSync(join(toolchains, "build-"));
   for (const source of fixture.sources) {
     // AssemblyScript insists on .ts, which our own compiler must not take for TypeScript.
-    copyFileSync(join(folder, source), join(work, source.replace(/\.as$/, ".ts")));
+    copyFileSync(join(root, fixture.folder, source), join(work, source.replace(/\.as$/, ".ts")));
   }
   const [program, first] = install(fixture.toolchain, toolchains);
   execFileSync(program, [...first, ...fixture.arguments], { cwd: work, stdio: "inherit" });
-  copyFileSync(join(work, fixture.module), join(folder, fixture.module));
-  chmodSync(join(folder, fixture.module), 0o644);
+  copyFileSync(join(work, fixture.module), join(root, fixture.folder, fixture.module));
+  chmodSync(join(root, fixture.folder, fixture.module), 0o644);
 }
 
 /** The program and its first arguments. */
@@ -106,7 +124,7 @@ function rebuild(names: readonly string[]): void {
   try {
     const wanted = fixtures.filter((fixture) => names.length === 0 || names.includes(fixture.module));
     for (const fixture of wanted) build(fixture, toolchains);
-    writeFileSync(join(folder, "digests.json"), `${JSON.stringify(fixtureRecords(), undefined, 2)}\n`);
+    writeFileSync(recordsFile, `${JSON.stringify(fixtureRecords(), undefined, 2)}\n`);
     process.stdout.write(`built ${wanted.map((fixture) => fixture.module).join(", ")}\n`);
   } finally {
     rmSync(toolchains, { recursive: true, force: true });

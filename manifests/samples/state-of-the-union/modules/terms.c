@@ -1,7 +1,7 @@
 /* A WebAssembly module as a processor, over the Direct ABI (docs/wasm.md): counts the words of five letters and more in
  * each half-century of a text of addresses, each after a line `# YEAR NAME`. A line a word: era, word and count, by tabs.
  *
- *   clang --target=wasm32 -O2 -nostdlib -Wl,--no-entry -o terms.wasm terms.c        (or: python -m ziglang cc --target=wasm32-freestanding …)
+ * Built by `npm run fixtures -- terms.wasm`.
  */
 typedef unsigned char u8;
 typedef unsigned int u32;
