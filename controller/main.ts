@@ -27,7 +27,10 @@ const context: CliContext = {
   env: process.env,
   cwd: process.cwd(),
   version: version(),
-  stdin: process.stdin,
+  // Opened when it is first read from: most commands never do.
+  get stdin() {
+    return process.stdin;
+  },
   stdout: process.stdout,
   stderr: process.stderr,
   ports: systemPorts,
@@ -36,7 +39,7 @@ const context: CliContext = {
 };
 process.exitCode = await runCli(process.argv.slice(2), context);
 
-/** From the package's own package.json: one folder up in the sources, two in `dist/`. */
+/** From the package's own package.json: one folder up, of the sources and of `dist/`. */
 function version(): string {
   for (const candidate of ["../package.json", "../../package.json"]) {
     try {

@@ -1,5 +1,4 @@
-import { randomUUID } from "node:crypto";
-import type { Clock } from "../../engine/clock.ts";
+import type { Clock, Ports, Random } from "../../engine/clock.ts";
 import type { Outcome, RunEvent } from "../../engine/outcome.ts";
 import { BytesPayload, type Payload } from "../../engine/payload.ts";
 import type { Plan } from "../../engine/plan.ts";
@@ -23,9 +22,9 @@ export class LocalReport {
   readonly #recorder: Recorder;
   readonly #startTime: string;
 
-  constructor(pipeline: Pipeline, plan: Plan, given: RunInput, clock: Clock) {
+  constructor(pipeline: Pipeline, plan: Plan, given: RunInput, { clock, random }: Ports) {
     const { name, namespace = defaultNamespace } = pipeline.metadata;
-    const uid = randomUUID();
+    const uid = randomUid(random);
     this.identity = { namespace, name: `${name}-${uid.slice(0, 5)}`, uid };
     this.#pipeline = pipeline;
     this.#given = given;
@@ -78,6 +77,15 @@ export class LocalReport {
       status: renderStatus({ ...facts, ...output }, this.#clock.now()),
     };
   }
+}
+
+/** A UUID of version 4. Not node:crypto's, which takes longer to load than a short run takes. */
+function randomUid(random: Random): string {
+  const hex = Array.from({ length: 32 }, () => Math.floor(random() * 16));
+  hex[12] = 4;
+  hex[16] = 8 + Math.floor(random() * 4);
+  const digits = hex.map((digit) => digit.toString(16)).join("");
+  return digits.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
 }
 
 function verdictOf(outcome: Outcome, rows: Recorder["rows"]): Verdict {

@@ -21,7 +21,7 @@ export async function runPipeline(name: string | undefined, flags: RunFlags, con
   if (!check.ok) throw new CliError(locateProblems(pipeline, check.problems).map(formatProblem).join("\n"));
   const given = await readGiven(check.pipeline, flags, context);
   await using callers = await loadProcessors(workspace, pipeline, flags, context);
-  const report = new LocalReport(pipeline.object, check.pipeline.plan, given, context.ports.clock);
+  const report = new LocalReport(pipeline.object, check.pipeline.plan, given, context.ports);
   const view = flags.quiet === true ? undefined : await createRunView(check.pipeline.plan, context);
   const outcome = await runToEnd(check.pipeline, given, callers, report, view, context);
   await report.print(outcome, flags.output, context.stdout);
