@@ -3,7 +3,7 @@
 import { spawnSync } from "node:child_process";
 import { chmodSync, copyFileSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type BuildOptions, build, type Metafile, type Plugin } from "esbuild";
+import { type BuildOptions, build as bundle, type Metafile, type Plugin } from "esbuild";
 
 const out = "dist";
 const manifest: { readonly dependencies: Readonly<Record<string, string>> } = JSON.parse(
@@ -23,11 +23,11 @@ const lazyBuiltIns: Readonly<Record<string, string>> = {
 
 const lazily: Plugin = {
   name: "lazy-built-ins",
-  setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^node:/ }, ({ path }) =>
+  setup(build) {
+    build.onResolve({ filter: /^node:/ }, ({ path }) =>
       Object.hasOwn(lazyBuiltIns, path) ? { path, namespace: "lazy" } : undefined,
     );
-    onLoad({ filter: /.*/, namespace: "lazy" }, ({ path }) => ({ contents: lazyBuiltIns[path] ?? "" }));
+    build.onLoad({ filter: /.*/, namespace: "lazy" }, ({ path }) => ({ contents: lazyBuiltIns[path] ?? "" }));
   },
 };
 
@@ -53,9 +53,9 @@ const { status } = spawnSync(process.execPath, ["node_modules/typescript/bin/tsc
 });
 if (status !== 0) process.exit(status ?? 1);
 
-const main = await build({ ...options, entryPoints: { main: "controller/main.ts" }, splitting: true });
+const main = await bundle({ ...options, entryPoints: { main: "controller/main.ts" }, splitting: true });
 // Each worker is one file: workers start in milliseconds.
-const workers = await build({
+const workers = await bundle({
   ...options,
   entryPoints: { "module-worker": "backends/local/module-worker.ts", worker: "backends/wasm/worker.ts" },
 });
