@@ -68,7 +68,7 @@ function notices(metafiles: readonly Metafile[]): string {
   const packages = new Set(
     metafiles
       .flatMap(({ inputs }) => Object.keys(inputs))
-      .flatMap((path) => /^node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0] ?? []),
+      .flatMap((path) => /^.*\bnode_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0] ?? []),
   );
   return [...packages]
     .sort()
