@@ -41,10 +41,5 @@ process.exitCode = await runCli(process.argv.slice(2), context);
 
 /** From the package's own package.json: one folder up, of the sources and of `dist/`. */
 function version(): string {
-  for (const candidate of ["../package.json", "../../package.json"]) {
-    try {
-      return JSON.parse(readFileSync(new URL(candidate, import.meta.url), "utf8")).version;
-    } catch {}
-  }
-  throw new Error("package.json of millrace was not found beside its code");
+  return JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")).version;
 }
