@@ -3,7 +3,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createReadStream, globSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { fileURLToPath } from "node:url";
@@ -16,6 +16,9 @@ const servers = ["statistics-grpc.ts", "keywords-http.ts"].map((file) => start(j
 try {
   await Promise.all(servers.map(ready));
   process.exitCode = await run();
+} catch (error) {
+  console.error(`error: ${error instanceof Error ? error.message : String(error)}`);
+  process.exitCode = 1;
 } finally {
   for (const server of servers) server.kill();
 }
@@ -28,7 +31,9 @@ function start(file: string): ChildProcess {
 async function ready(server: ChildProcess): Promise<void> {
   const said = server.stdout === null ? undefined : once(server.stdout, "data");
   const ended = once(server, "exit").then(([code]) => {
-    throw new Error(`${server.spawnargs.at(-1)} ended with exit code ${code} before it listened; is its port taken?`);
+    throw new Error(
+      `the server ${basename(server.spawnargs.at(-1) ?? "")} ended with exit code ${code} before it listened`,
+    );
   });
   await Promise.race([said, ended]);
 }

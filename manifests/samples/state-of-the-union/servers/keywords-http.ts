@@ -10,7 +10,12 @@ createServer((request, response) => {
     console.error(error);
     response.destroy();
   });
-}).listen(port, "127.0.0.1", () => console.log(`keywords: http://127.0.0.1:${port}`));
+})
+  .on("error", (error) => {
+    console.error(`keywords: cannot listen: ${error.message}`);
+    process.exit(1);
+  })
+  .listen(port, "127.0.0.1", () => console.log(`keywords: http://127.0.0.1:${port}`));
 
 async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
   if (request.method !== "POST" || request.url !== "/keywords") {

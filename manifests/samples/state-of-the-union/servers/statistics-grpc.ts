@@ -21,7 +21,10 @@ server.addService(service, {
     callback(null, { name: "measure-style", version: "1.0.0", intent: "INTENT_TRANSFORM" }),
 });
 server.bindAsync(`127.0.0.1:${port}`, grpc.ServerCredentials.createInsecure(), (error) => {
-  if (error !== null) throw error;
+  if (error !== null) {
+    console.error(`statistics: cannot listen: ${error.message}`);
+    process.exit(1);
+  }
   console.log(`statistics: 127.0.0.1:${port}`);
 });
 
