@@ -21,9 +21,12 @@ const retryPolicy: BackoffPolicy = { initialMs: 100, factor: 2, maxMs: 10_000, j
 /** A status that names its owner. */
 export type OwnedStatus = ExecutionStatus & { readonly owner: ExecutionOwner };
 
-/** What became of a write: `Lost` when the Execution is no longer ours to write to. */
+/**
+ * What became of a write: `Lost` when the Execution is no longer ours to write to. `durationMs` is that of the request that
+ * succeeded; 0 when nothing had to be sent.
+ */
 export type Written =
-  | { readonly kind: "Written"; readonly execution: Execution }
+  | { readonly kind: "Written"; readonly execution: Execution; readonly durationMs: number }
   | { readonly kind: "Lost"; readonly why: "Deleted" | "OwnerChanged" };
 
 /**
@@ -56,7 +59,7 @@ export class OwnedStatusWriter {
     const execution = outcome.object as Execution;
     this.#execution = slim(execution);
     this.#expected = status.owner;
-    return { kind: "Written", execution };
+    return { kind: "Written", execution, durationMs: outcome.kind === "Written" ? outcome.durationMs : 0 };
   }
 
   /** A read between two tries may fail for good where a write would not: the very same status is then written on. */

@@ -16,16 +16,17 @@ type PacerState =
 /**
  * When a run reports its progress: first after 250 ms, then when something has changed, at most every
  * max(250 ms, 20 × the last write's duration), one write at a time. No timer runs while there is nothing to say.
+ * The duration is that of the request which succeeded: tries before it and the waits between them put off no report.
  */
 export class ProgressPacer {
   readonly #ports: Ports;
-  readonly #write: () => Promise<void>;
+  readonly #write: () => Promise<number>;
   #state: PacerState = { kind: "Idle" };
   #notBeforeMs: number;
   #changed = false;
 
-  /** Counts from now. `write` must not reject. */
-  constructor(ports: Ports, write: () => Promise<void>) {
+  /** Counts from now. `write` gives how long its request took, in milliseconds (0: nothing was written), and must not reject. */
+  constructor(ports: Ports, write: () => Promise<number>) {
     this.#ports = ports;
     this.#write = write;
     this.#notBeforeMs = ports.clock.monotonic() + firstReportMs;
@@ -57,10 +58,8 @@ export class ProgressPacer {
   }
 
   async #report(): Promise<void> {
-    const { clock } = this.#ports;
-    const startedMs = clock.monotonic();
-    await this.#write();
-    const tookMs = clock.monotonic() - startedMs;
+    const tookMs = await this.#write();
+    const startedMs = this.#ports.clock.monotonic() - tookMs;
     this.#notBeforeMs = startedMs + Math.max(firstReportMs, writeShare * tookMs);
     if (this.#state.kind !== "Writing") return;
     this.#state = { kind: "Idle" };

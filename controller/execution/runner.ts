@@ -173,24 +173,29 @@ export class LiveRun {
     return response.ok ? { ...response, payload: await this.#payloads.keep(response.payload, signal) } : response;
   }
 
-  /** One progress write; must not reject. */
-  async #report(): Promise<void> {
+  /** One progress write; gives how long its request took, in milliseconds. Must not reject. */
+  async #report(): Promise<number> {
     const status = fitted(this.#render({ phase: "Running", message: this.#runningMessage() }));
     if ("tooLargeBytes" in status) return this.#fail(tooLarge(status.tooLargeBytes));
     try {
-      this.#took(await this.#status.write(status.status, this.#stop.signal));
+      const written = await this.#status.write(status.status, this.#stop.signal);
+      this.#took(written);
       if (!this.#reported) this.#event("Normal", "Started", `Started ${this.#subject()}`);
       this.#reported = true;
       this.#firstReport.resolve();
+      return written.kind === "Written" ? written.durationMs : 0;
     } catch (error) {
-      if (this.#stop.signal.aborted) return;
-      this.#deps.logger.warn({ ...this.#fields(), err: error }, "progress could not be written");
+      if (!this.#stop.signal.aborted)
+        this.#deps.logger.warn({ ...this.#fields(), err: error }, "progress could not be written");
+      return 0;
     }
   }
 
-  #fail(verdict: Verdict): void {
+  /** Nothing was written. */
+  #fail(verdict: Verdict): 0 {
     this.#overrun = verdict;
     this.#abort.abort(new MillraceError("PayloadTooLarge", verdict.message));
+    return 0;
   }
 
   /** The verdict and the output, once every payload that the status will name is durable. */

@@ -70,6 +70,24 @@ describe("the Execution controller", () => {
     expect(stage.events.map(({ reason }) => reason)).to.deep.equal(["Started", "Succeeded"]);
   });
 
+  it("reports again soon after the API server was away: a crash then repeats little", async () => {
+    await using stage = new Stage();
+    const names = Array.from({ length: 40 }, (_, index) => `step-${index}`);
+    stage.work = async (attempt, request, signal) => {
+      await new Promise<void>((resolve) => stage.ports.scheduler.after(1_000, resolve));
+      return await succeed(attempt, request, signal);
+    };
+    stage.pipeline(compiled(chain(...names)));
+    stage.api.put("one", { pipeline: "article" });
+    await stage.settle();
+    const backAtMs = stage.ports.clock.monotonic() + 20_000;
+    stage.api.fault = () =>
+      stage.ports.clock.monotonic() < backAtMs ? { when: "Before", error: unreachable() } : undefined;
+    for (let second = 0; second < 38; second++) await stage.advance(1_000);
+    const recorded = Number(stage.api.execution("one").status?.progress?.split("/")[0]);
+    expect(recorded).to.be.at.least(35);
+  });
+
   it("tells a failure in the row, the conditions and one event", async () => {
     await using stage = new Stage();
     stage.work = () => Promise.reject(new MillraceError("SandboxViolation", "it opened a socket"));

@@ -206,6 +206,7 @@ describe("the pacer of progress writes", () => {
       started.push(time.ports.clock.monotonic());
       await new Promise<void>((resolve) => time.ports.scheduler.after(100, resolve));
       writing--;
+      return 100;
     });
     for (let tick = 0; tick < 500; tick++) {
       pacer.changed();
@@ -218,6 +219,27 @@ describe("the pacer of progress writes", () => {
       gaps.every((gap) => gap >= 2_000 && gap <= 2_100),
       String(gaps),
     ).to.equal(true);
+  });
+});
+
+describe("the pacer of progress writes after an outage", () => {
+  it("does not take the tries and waits before the write for its duration", async () => {
+    const time = new VirtualTime();
+    const started: number[] = [];
+    const pacer = new ProgressPacer(time.ports, async () => {
+      started.push(time.ports.clock.monotonic());
+      // The API server was away for 20 s; the request that got through took 5 ms.
+      const waitMs = started.length === 1 ? 20_000 : 5;
+      await new Promise<void>((resolve) => time.ports.scheduler.after(waitMs, resolve));
+      return 5;
+    });
+    await time.advance(250);
+    pacer.changed();
+    await time.advance(20_000);
+    expect(time.delays).to.deep.equal([245]);
+    await time.advance(1_000);
+    await pacer.stop();
+    expect(started).to.have.length(2);
   });
 });
 
