@@ -2,18 +2,18 @@
 import { readFileSync } from "node:fs";
 import { enableCompileCache } from "node:module";
 import { systemPorts } from "../engine/clock.ts";
-import type { CliContext } from "./cli/context.ts";
+import { type CliContext, exitCodes } from "./cli/context.ts";
 
 // Composition root: nothing else reads process.env, the signals or the real clock.
 enableCompileCache();
 const { runCli } = await import("./cli/index.ts");
 
 const interrupted = new AbortController();
-const killed = new AbortController();
 
 function onSignal(): void {
-  if (interrupted.signal.aborted) killed.abort();
-  else interrupted.abort();
+  // The first signal ends in order, the second at once, whatever is still open.
+  if (interrupted.signal.aborted) process.exit(exitCodes.cancelled);
+  interrupted.abort();
 }
 process.on("SIGINT", onSignal);
 process.on("SIGTERM", onSignal);
@@ -35,7 +35,6 @@ const context: CliContext = {
   stderr: process.stderr,
   ports: systemPorts,
   interrupted: interrupted.signal,
-  killed: killed.signal,
 };
 process.exitCode = await runCli(process.argv.slice(2), context);
 

@@ -60,11 +60,3 @@ export const subjectAccessReviews: Resource = {
   kind: "SubjectAccessReview",
   namespaced: false,
 };
-
-export const customResourceDefinitions: Resource = {
-  group: "apiextensions.k8s.io",
-  version: "v1",
-  plural: "customresourcedefinitions",
-  kind: "CustomResourceDefinition",
-  namespaced: false,
-};

@@ -44,15 +44,3 @@ export function parseBytes(quantity: string | number, field: string): number {
     `${field}: ${JSON.stringify(quantity)} is not a size above zero; write for example 4096, 64Ki, 4Mi or 1Gi`,
   );
 }
-
-/** `1536` → `1.5 KiB`: for messages. */
-export function formatBytes(bytes: number): string {
-  for (const [unit, size] of [
-    ["GiB", 2 ** 30],
-    ["MiB", 2 ** 20],
-    ["KiB", 2 ** 10],
-  ] as const) {
-    if (bytes >= size) return `${Number((bytes / size).toFixed(1))} ${unit}`;
-  }
-  return `${bytes} B`;
-}

@@ -11,10 +11,8 @@ export interface CliContext {
   readonly stdout: TerminalStream;
   readonly stderr: TerminalStream;
   readonly ports: Ports;
-  /** Aborts on the first SIGINT or SIGTERM: end in order. */
+  /** Aborts on the first SIGINT or SIGTERM: end in order. The second one ends the process. */
   readonly interrupted: AbortSignal;
-  /** Aborts on the second one: end now. */
-  readonly killed: AbortSignal;
 }
 
 /** Where a command writes; a terminal if `isTTY`. */

@@ -130,7 +130,6 @@ async function run(flags: Flags, context: CliContext): Promise<void> {
     format: flags.logFormat === "pretty" ? "Pretty" : "JSON",
   });
   // The second signal: what is not recorded is taken up by the next controller, as after a crash.
-  context.killed.addEventListener("abort", () => process.exit(exitCodes.cancelled), { once: true });
   try {
     const end = await runController({ ...(await optionsFrom(flags, context)), logger }, context.interrupted);
     if (end === "LostLease")

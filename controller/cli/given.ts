@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { extname, resolve } from "node:path";
+import { addAbortSignal } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import { MillraceError } from "../../engine/errors.ts";
 import {
@@ -31,10 +32,21 @@ export async function readGiven(pipeline: CompiledPipeline, flags: RunFlags, con
 async function readInput(flags: RunFlags, context: CliContext): Promise<BytesPayload> {
   const { input, contentType } = flags;
   if (input === undefined) return jsonPayload(null);
-  if (!input.startsWith("@")) return new BytesPayload(Buffer.from(input, "utf8"), contentType ?? textType);
-  const file = input.slice(1);
-  const bytes = file === "-" ? await buffer(context.stdin) : await readInputFile(resolve(context.cwd, file));
+  if (input !== "-" && !input.startsWith("@"))
+    return new BytesPayload(Buffer.from(input, "utf8"), contentType ?? textType);
+  const file = input === "-" ? input : input.slice(1);
+  const bytes = file === "-" ? await readStdin(context) : await readInputFile(resolve(context.cwd, file));
   return new BytesPayload(bytes, contentType ?? guessedType(file, bytes));
+}
+
+/** Ends with the first signal: whoever types the input may think better of it. */
+async function readStdin({ stdin, interrupted }: CliContext): Promise<Uint8Array> {
+  try {
+    return await buffer(addAbortSignal(interrupted, stdin));
+  } catch (error) {
+    if (interrupted.aborted) throw new CliError("", exitCodes.cancelled);
+    throw error;
+  }
 }
 
 async function readInputFile(file: string): Promise<Uint8Array> {

@@ -9,7 +9,7 @@ export function runCommand(context: CliContext): Command {
     .description("Run a Pipeline once, here, without a cluster.")
     .argument("[pipeline]", "name of the Pipeline; may be left out where there is only one")
     .addOption(filenameOption())
-    .option("--input <text>", "the Execution's input: @FILE, @- for standard input, or the text itself (default: null)")
+    .option("--input <text>", "the Execution's input: @FILE, - for standard input, or the text itself (default: null)")
     .option("--content-type <type>", "of the input (default: by the file's ending, else text or bytes as it is)")
     .addOption(repeated("--param <name=value>", "a parameter; a value that is JSON is taken as JSON"))
     .addOption(
@@ -36,4 +36,4 @@ Examples:
   millrace run -f manifests/ article --input @book.txt
   millrace run -f manifests/ article --input '{"pages": 3}' --content-type application/json
   millrace run -f manifests/ article --param language=de --param top=10 -o yaml
-  cat book.txt | millrace run -f manifests/ article --input @- > report.md`;
+  cat book.txt | millrace run -f manifests/ article --input - > report.md`;

@@ -1,4 +1,5 @@
 import { dirname, resolve } from "node:path";
+import { addAbortSignal } from "node:stream";
 import type { Problem } from "../../engine/pipeline.ts";
 import type { SchemaCompiler } from "../api/json-schema.ts";
 import { type LocatedObject, type LocatedProblem, loadManifests, locate } from "../api/manifests.ts";
@@ -34,7 +35,9 @@ export interface ConfigMapContent {
 
 /** Reads and checks manifests, `-` from standard input; what is wrong with them is in `problems`. */
 export async function openWorkspace(files: readonly string[], context: CliContext): Promise<Workspace> {
-  const { objects, problems } = await loadManifests(files, context.stdin);
+  const stdin = files.includes("-") ? addAbortSignal(context.interrupted, context.stdin) : undefined;
+  const { objects, problems } = await loadManifests(files, stdin);
+  if (context.interrupted.aborted) throw new CliError("", exitCodes.cancelled);
   const processors = new Map<string, Located<Processor>>();
   const pipelines = new Map<string, Located<Pipeline>>();
   const configMaps = new Map<string, ConfigMapContent>();

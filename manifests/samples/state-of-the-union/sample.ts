@@ -39,7 +39,7 @@ async function ready(server: ChildProcess): Promise<void> {
 }
 
 async function run(): Promise<number> {
-  const args = ["run", "-f", folder, "state-of-the-union", "--input", "@-", "--content-type", "application/x-ndjson"];
+  const args = ["run", "-f", folder, "state-of-the-union", "--input", "-", "--content-type", "application/x-ndjson"];
   const child = spawn(process.execPath, [millrace, ...args, ...process.argv.slice(2)], {
     stdio: ["pipe", "inherit", "inherit"],
   });

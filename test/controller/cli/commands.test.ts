@@ -57,6 +57,9 @@ describe("millrace run", function () {
   let folder: string;
   const run = (name: string, ...args: string[]) => millrace(["run", "-f", folder, name, ...args]);
 
+  const runAndInterrupt = (...args: string[]) =>
+    millrace(["run", "-f", folder, "shout", ...args], { interruptWaiting: "SIGINT" });
+
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), "millrace-cli-"));
     await writeFile(join(folder, "all.yaml"), processors + pipelines);
@@ -75,8 +78,10 @@ describe("millrace run", function () {
 
   it("takes its input from a file, and from standard input", async () => {
     expect((await run("shout", "--input", `@${folder}/input.txt`)).stdout).to.equal("FROM A FILE");
-    const piped = await millrace(["run", "-f", folder, "shout", "--input", "@-", "-q"], { stdin: "from a pipe" });
-    expect(piped).to.deep.equal({ code: 0, stdout: "FROM A PIPE", stderr: "" });
+    for (const input of ["-", "@-"]) {
+      const piped = await millrace(["run", "-f", folder, "shout", "--input", input, "-q"], { stdin: "from a pipe" });
+      expect(piped).to.deep.equal({ code: 0, stdout: "FROM A PIPE", stderr: "" });
+    }
   });
 
   it("takes manifests from standard input", async () => {
@@ -121,6 +126,11 @@ describe("millrace run", function () {
     const { status } = JSON.parse(stdout) as Execution;
     expect(status?.phase).to.equal("Cancelled");
     expect(status?.steps?.map(({ state }) => state)).to.deep.equal(["Succeeded", "Cancelled"]);
+  });
+
+  it("ends with the first signal while it waits for its input", async () => {
+    const waiting = await runAndInterrupt("--input", "-");
+    expect({ code: waiting.code, stdout: waiting.stdout }).to.deep.equal({ code: 130, stdout: "" });
   });
 
   const refusals: readonly (readonly [string, string[], number, RegExp])[] = [

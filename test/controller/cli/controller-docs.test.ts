@@ -17,7 +17,6 @@ function context(): CliContext {
     version: "0.0.0",
     ports: new VirtualTime(),
     interrupted: signal,
-    killed: signal,
     ...streams,
   };
 }
