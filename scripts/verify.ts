@@ -2,11 +2,11 @@
 import { spawnSync } from "node:child_process";
 
 const steps: readonly (readonly [string, readonly string[]])[] = [
-  ["generated files are current", ["node", "scripts/generate.ts", "--check"]],
+  ["generated files are current", ["npm", "run", "--silent", "generate", "--", "--check"]],
   ["format and lint", ["npm", "run", "--silent", "lint"]],
   ["types", ["npm", "run", "--silent", "typecheck"]],
   ["tests", ["npm", "test", "--silent"]],
-  ["clean tree", ["git", "diff", "--exit-code", "--stat"]],
+  ["clean tree", ["sh", "-c", 'git status --porcelain && test -z "$(git status --porcelain)"']],
 ];
 
 for (const [name, [command = "", ...args]] of steps) {
