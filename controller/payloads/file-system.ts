@@ -5,6 +5,7 @@ import type { Clock } from "../../engine/clock.ts";
 import { MillraceError } from "../../engine/errors.ts";
 import type { Payload } from "../../engine/payload.ts";
 import { hexOf, isDigest, isNamespaceUid } from "./digest.ts";
+import { Flights } from "./flights.ts";
 import type { PayloadRef, PayloadStore, StoredPayload } from "./store.ts";
 
 export interface FileSystemStoreOptions {
@@ -30,7 +31,7 @@ export class FileSystemStore implements PayloadStore {
   readonly #clock: Clock;
   readonly #writer: string;
   /** Writes in flight by path: a second writer of the same bytes waits for the first. */
-  readonly #writing = new Map<string, Promise<void>>();
+  readonly #writing = new Flights<void>();
   #sequence = 0;
 
   constructor(options: FileSystemStoreOptions) {
@@ -42,9 +43,7 @@ export class FileSystemStore implements PayloadStore {
   async put(namespaceUid: string, payload: Payload, signal: AbortSignal): Promise<PayloadRef> {
     const { digest, size, contentType } = payload;
     const path = this.#path(namespaceUid, digest);
-    const written = this.#writing.get(path);
-    if (written !== undefined) await written;
-    else await this.#once(path, () => this.#store(path, payload, signal));
+    await this.#writing.board(path, (ownSignal) => this.#store(path, payload, ownSignal), signal);
     return { digest, bytes: size, contentType };
   }
 
@@ -91,7 +90,7 @@ export class FileSystemStore implements PayloadStore {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.allSettled(this.#writing.values());
+    await this.#writing.settled();
   }
 
   #folder(namespaceUid: string): string {
@@ -110,12 +109,6 @@ export class FileSystemStore implements PayloadStore {
     }
     const hex = hexOf(digest);
     return join(this.#folder(namespaceUid), hex.slice(0, 2), hex);
-  }
-
-  async #once(path: string, write: () => Promise<void>): Promise<void> {
-    const writing = write().finally(() => this.#writing.delete(path));
-    this.#writing.set(path, writing);
-    await writing;
   }
 
   async #store(path: string, payload: Payload, signal: AbortSignal): Promise<void> {

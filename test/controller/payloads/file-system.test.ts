@@ -118,6 +118,33 @@ describe("the payload store on files", () => {
     expect(await filesUnder(folder.root)).to.have.length(1);
   });
 
+  it("stores a payload for one writer although the other, who came first, was cancelled meanwhile", async () => {
+    await using folder = await temporaryStore();
+    const [first, second] = [slowPayload(), new BytesPayload(new Uint8Array(10), "a/b")];
+    const cancelled = new AbortController();
+    const mine = folder.store.put(namespaceUid, first.payload, cancelled.signal).catch((error: unknown) => error);
+    await first.asked;
+    const theirs = folder.store.put(namespaceUid, second, never);
+    cancelled.abort(new Error("cancelled"));
+    expect(await mine).to.have.property("message", "cancelled");
+    first.give();
+    expect((await theirs).digest).to.equal(second.digest);
+    expect(await folder.store.stat(namespaceUid, second.digest, never)).to.equal(10);
+  });
+
+  it("gives up a write that nobody waits for any more, and leaves nothing behind", async () => {
+    await using folder = await temporaryStore();
+    const slow = slowPayload();
+    const cancelled = new AbortController();
+    const mine = folder.store.put(namespaceUid, slow.payload, cancelled.signal).catch((error: unknown) => error);
+    await slow.asked;
+    cancelled.abort(new Error("cancelled"));
+    expect(await mine).to.have.property("message", "cancelled");
+    slow.give();
+    await folder.store[Symbol.asyncDispose]();
+    expect(await filesUnder(folder.root)).to.deep.equal([]);
+  });
+
   it("touches what is put again, so that the sweep takes it for young", async () => {
     const clock: Clock = { now: () => 5_000_000, monotonic: () => 0 };
     await using folder = await temporaryStore(clock);
@@ -184,6 +211,22 @@ describe("the payload store on files", () => {
     expect(message).to.contain("must be readable and writable");
   });
 });
+
+/** Ten zeros, half of which come only when they are given. */
+function slowPayload(): { readonly payload: BytesPayload; readonly asked: Promise<void>; give(): void } {
+  const [asked, given] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const payload = new BytesPayload(new Uint8Array(10), "a/b");
+  payload.stream = () =>
+    ReadableStream.from(
+      (async function* () {
+        yield new Uint8Array(5);
+        asked.resolve();
+        await given.promise;
+        yield new Uint8Array(5);
+      })(),
+    );
+  return { payload, asked: asked.promise, give: given.resolve };
+}
 
 async function* failing(): AsyncGenerator<Uint8Array> {
   yield new Uint8Array(5);
