@@ -220,7 +220,8 @@ class ExecutionReconciler implements ExecutionController {
     this.#live.set(key, run);
     void run.reported.then(() => this.#places.settled(key));
     // `done` never rejects and `#ended` does not throw.
-    void run.done.then((end) => this.#ended(key, end));
+    const { uid } = run;
+    void run.done.then((end) => this.#ended(key, uid, end));
   }
 
   /** Everything that a run needs, read and checked, the revision pinned; undefined when there is nothing to run after all. */
@@ -280,12 +281,18 @@ class ExecutionReconciler implements ExecutionController {
     return claimed;
   }
 
-  #ended(key: ObjectKey, end: RunEnd): void {
+  #ended(key: ObjectKey, uid: string, end: RunEnd): void {
     this.#live.delete(key);
     this.#places.leave(key);
     if (this.#stopped !== undefined) return;
-    if (end === "Lost") this.#lost.set(key, this.#deps.cached(key)?.metadata.resourceVersion);
-    else if (end === "Broken") this.#later.set(key, key, this.#deps.ports.clock.now() + brokenRetryMs);
+    if (end === "Broken") {
+      this.#later.set(key, key, this.#deps.ports.clock.now() + brokenRetryMs);
+      return;
+    }
+    const cached = this.#deps.cached(key) as CachedExecution | undefined;
+    // The next object of that name has caught up already, and so has an outcome that somebody else wrote.
+    const isBehind = cached !== undefined && uidOf(cached) === uid && !isFinished(cached.status);
+    if (end === "Lost" && isBehind) this.#lost.set(key, cached.metadata.resourceVersion);
     else this.#deps.enqueue(key);
   }
 

@@ -286,6 +286,48 @@ describe("the Execution controller", () => {
     expect(new Set(stage.calls).size).to.equal(2);
   });
 
+  it("runs the next one of a name also when the run of the one before was the first to find its own gone", async () => {
+    await using stage = new Stage();
+    const held = gate();
+    stage.work = held.work;
+    stage.pipeline(compiled(chain("clean")));
+    stage.api.put("one", { pipeline: "article" });
+    await stage.settle();
+    stage.work = succeed;
+    // Both events are in the cache, and the key waits in the queue while the run writes its outcome.
+    stage.api.remove("one");
+    stage.api.put("one", { pipeline: "article" });
+    held.open();
+    await stage.time.advance(100);
+    await stage.settle();
+    expect(stage.api.execution("one").status?.phase).to.equal("Succeeded");
+    expect(new Set(stage.calls).size).to.equal(2);
+  });
+
+  it("goes by the outcome that somebody else wrote while it ran here", async () => {
+    await using stage = new Stage();
+    const held = gate();
+    stage.work = held.work;
+    stage.pipeline(compiled(chain("clean")));
+    stage.api.put("one", { pipeline: "article", ttlSecondsAfterFinished: 5 });
+    await stage.settle();
+    const completionTime = new Date(stage.ports.clock.now()).toISOString();
+    const complete = { type: "Complete", status: "True", reason: "Succeeded", message: "" } as const;
+    stage.api.overwrite("one", {
+      phase: "Succeeded",
+      observedGeneration: 1,
+      completionTime,
+      conditions: [{ ...complete, lastTransitionTime: completionTime }],
+      owner: { replica: "other", epoch: 1 },
+    });
+    await stage.settle();
+    held.open();
+    await stage.settle();
+    await stage.advance(6_000);
+    expect(stage.api.writes).to.equal(0);
+    expect(stage.api.deleted).to.deep.equal(["one"]);
+  });
+
   it("waits for its Pipeline, says so only when that takes longer, and is woken by it", async () => {
     await using stage = new Stage();
     stage.api.put("one", { pipeline: "article" });
