@@ -2,6 +2,7 @@ import { LRUCache } from "lru-cache";
 import type { Clock } from "../../engine/clock.ts";
 import type { Client } from "../api/client.ts";
 import { namespaces } from "../api/kinds.ts";
+import { Flights } from "./flights.ts";
 
 /** How long a UID is believed: a namespace that is deleted and made anew under its name has another one. In milliseconds. */
 const believedForMs = 30_000;
@@ -9,7 +10,8 @@ const believedForMs = 30_000;
 /** The UIDs of namespaces, by name: the first part of a payload's place in the store. At most 1,000 are kept, for 30 s each. */
 export class NamespaceUids {
   readonly #client: Client;
-  readonly #uids: LRUCache<string, Promise<string>>;
+  readonly #uids: LRUCache<string, string>;
+  readonly #asking = new Flights<string>();
 
   constructor(client: Client, clock: Clock) {
     this.#client = client;
@@ -21,22 +23,17 @@ export class NamespaceUids {
     });
   }
 
-  /** Throws ApiError; 404 when there is no such namespace. */
+  /** Throws ApiError; 404 when there is no such namespace. Whoever asks at the same time shares the answer, and nobody's hanging up. */
   async uidOf(namespace: string, signal: AbortSignal): Promise<string> {
     const known = this.#uids.get(namespace);
-    if (known !== undefined) return await known;
-    const asked = this.#ask(namespace, signal);
-    this.#uids.set(namespace, asked);
-    try {
-      return await asked;
-    } catch (error) {
-      if (this.#uids.peek(namespace) === asked) this.#uids.delete(namespace);
-      throw error;
-    }
+    if (known !== undefined) return known;
+    return await this.#asking.board(namespace, (ownSignal) => this.#ask(namespace, ownSignal), signal);
   }
 
   async #ask(namespace: string, signal: AbortSignal): Promise<string> {
     const object = await this.#client.get(namespaces, { name: namespace }, signal);
-    return object.metadata.uid ?? "";
+    const uid = object.metadata.uid ?? "";
+    this.#uids.set(namespace, uid);
+    return uid;
   }
 }
