@@ -27,10 +27,11 @@ export interface Job extends RunInput {
 }
 
 /**
- * `Running`: the outcome will be written. `Leaving`: this process stops; what is recorded so far is written, for the next
- * owner. `Abandoned`: nothing is written any more.
+ * `Running`: the outcome will be written. `Concluding`: every step has ended, and the outcome is being stored and written;
+ * leaving changes nothing about that. `Leaving`: this process stops; what is recorded so far is written, for the next owner.
+ * `Abandoned`: nothing is written any more.
  */
-type RunMode = "Running" | "Leaving" | "Abandoned";
+type RunMode = "Running" | "Concluding" | "Leaving" | "Abandoned";
 
 /** `Lost`: a write found the object deleted or another's. `Broken`: the outcome could not be written. */
 export type RunEnd = "Ended" | "Lost" | "Broken";
@@ -107,9 +108,10 @@ export class LiveRun {
     const startedMs = ports.clock.monotonic();
     try {
       const outcome = await this.#run();
+      if (this.#mode === "Running") this.#mode = "Concluding";
       await this.#pacer?.stop();
       if (this.#mode === "Leaving") await this.#recordLeaving();
-      if (this.#mode === "Running")
+      if (this.#mode === "Concluding")
         await this.#conclude(await this.#settle(outcome), ports.clock.monotonic() - startedMs);
       return this.#lost ? "Lost" : "Ended";
     } catch (error) {

@@ -21,6 +21,17 @@ function gate(): { readonly work: Work; open(): void } {
   return { work, open: () => opened.resolve() };
 }
 
+/** Steps of 4 KiB of output each: from the 17th on they go to the store, which waits for `held`. */
+function wide(stage: Stage, count: number): { readonly names: string[]; readonly held: PromiseWithResolvers<void> } {
+  const held = Promise.withResolvers<void>();
+  const names = Array.from({ length: count }, (_, index) => `step-${index}`);
+  stage.work = (attempt) =>
+    Promise.resolve({ ok: true, payload: textPayload(`${attempt.step}`.padEnd(4096)), metadata: {} });
+  stage.store.before = () => held.promise;
+  stage.pipeline(compiled(chain(...names)));
+  return { names, held };
+}
+
 describe("the Execution controller", () => {
   it("runs a short Execution at the price of one write and no event", async () => {
     await using stage = new Stage();
@@ -472,6 +483,22 @@ describe("the Execution controller", () => {
     expect(status?.phase).to.equal("Running");
     expect(status?.steps?.map(({ state }) => state)).to.deep.equal(["Succeeded", "Running"]);
     expect(status?.owner).to.deep.equal({ replica: "replica-a", epoch: 1 });
+  });
+
+  it("writes the outcome of a run that had ended when it stops, once its payloads are stored", async () => {
+    await using stage = new Stage();
+    const { names, held } = wide(stage, 18);
+    stage.api.put("one", { pipeline: "article" });
+    await stage.until(() => stage.calls.length === names.length);
+    await stage.settle();
+    const stopped = stage.controller.stop(0);
+    await stage.time.advance(0);
+    held.resolve();
+    await stopped;
+    const { status } = stage.api.execution("one");
+    expect(status?.phase).to.equal("Succeeded");
+    expect(status?.progress).to.equal("18/18");
+    expect(new Set(status?.steps?.map(({ state }) => state))).to.deep.equal(new Set(["Succeeded"]));
   });
 
   it("runs no more at a time than it may, and all of them in the end", async () => {

@@ -15,11 +15,12 @@ import type { ExecutionController } from "../../../controller/execution/controll
 import { createExecutionController } from "../../../controller/execution/reconciler.ts";
 import { FileSystemStore } from "../../../controller/payloads/file-system.ts";
 import { NamespaceUids } from "../../../controller/payloads/namespaces.ts";
+import type { PayloadRef } from "../../../controller/payloads/store.ts";
 import type { EventNote } from "../../../controller/runtime/events.ts";
 import type { ObjectKey } from "../../../controller/runtime/object-key.ts";
 import type { Ports } from "../../../engine/clock.ts";
 import { MillraceError } from "../../../engine/errors.ts";
-import { textPayload } from "../../../engine/payload.ts";
+import { type Payload, textPayload } from "../../../engine/payload.ts";
 import type { PipelineDefinition, ProcessorFacts, StepDefinition } from "../../../engine/pipeline.ts";
 import { compile } from "../../../engine/plan.ts";
 import type { ProcessorRequest, ProcessorResponse } from "../../../engine/processor.ts";
@@ -70,12 +71,23 @@ export function compiled(steps: readonly StepDefinition[], more: Partial<Compile
 export const succeed: Work = (attempt) =>
   Promise.resolve({ ok: true, payload: textPayload(`${attempt.stepName} done`), metadata: {} });
 
+/** The real store; a test may hold up or fail what is put into it. */
+class StagedStore extends FileSystemStore {
+  before: (payload: Payload) => Promise<void> = () => Promise.resolve();
+
+  override async put(namespaceUid: string, payload: Payload, signal: AbortSignal): Promise<PayloadRef> {
+    await this.before(payload);
+    return await super.put(namespaceUid, payload, signal);
+  }
+}
+
 /** One controller over a fake API, time that the test moves, and one processor whose work the test writes. */
 export class Stage implements AsyncDisposable {
   readonly api: FakeApi;
   readonly time: VirtualTime;
   readonly ports: Ports;
   readonly controller: ExecutionController;
+  readonly store: StagedStore;
   readonly events: EventNote[] = [];
   /** `<idempotency key>` of every call, in order. */
   readonly calls: string[];
@@ -96,6 +108,8 @@ export class Stage implements AsyncDisposable {
     this.time = options.time ?? new VirtualTime();
     this.ports = this.time.ports;
     this.calls = options.calls ?? [];
+    const writer = options.replica ?? "replica-a";
+    this.store = new StagedStore({ root: this.#directory, clock: this.ports.clock, writer });
     this.controller = this.#create(options.replica ?? "replica-a", options.maxRunning);
     this.api.onChange = (name) => this.#deliver(name);
     this.serve();
@@ -174,7 +188,7 @@ export class Stage implements AsyncDisposable {
       client: clients,
       ports: this.ports,
       catalog: this.#catalog(),
-      payloads: new FileSystemStore({ root: this.#directory, clock: this.ports.clock, writer: replica }),
+      payloads: this.store,
       namespaces: new NamespaceUids(clients, this.ports.clock),
       cached: (key) => this.#cache.get(key),
       observe: (object) => void this.#cache.set(`team/${object.metadata.name}`, object),
