@@ -1,6 +1,7 @@
 import type { Clock } from "../../engine/clock.ts";
-import type { RunEvent, StepReason, StepResult } from "../../engine/outcome.ts";
+import type { RunError, RunEvent, StepReason, StepResult } from "../../engine/outcome.ts";
 import type { Payload } from "../../engine/payload.ts";
+import { errorOf } from "../../engine/rules.ts";
 import type { PayloadRow, StepRow } from "../api/types.ts";
 import type { RunPayloads } from "./payloads.ts";
 import { finishedRow, isFinalRow, retryingRow, startedRow } from "./status.ts";
@@ -20,7 +21,10 @@ export interface RecorderOptions {
   readonly onChange: () => void;
 }
 
-/** Turns the engine's events into rows. A success whose payload is not durable yet still shows as running. */
+/**
+ * Turns the engine's events into rows. A success whose payload is not durable yet still shows as running; one whose
+ * payload cannot be stored is a failure of its step.
+ */
 export class Recorder {
   readonly #options: RecorderOptions;
   readonly #rows: StepRow[];
@@ -28,7 +32,7 @@ export class Recorder {
   readonly #startedAtMs: (number | undefined)[] = [];
   readonly #storing = new Set<Promise<void>>();
   readonly #finalBefore: number;
-  #error: unknown;
+  #storeError: RunError | undefined;
 
   constructor(options: RecorderOptions) {
     this.#options = options;
@@ -45,6 +49,11 @@ export class Recorder {
   /** Whether a step has ended, and is recorded in `rows`, since this part of the run began. */
   get hasNewlyRecorded(): boolean {
     return this.#rows.filter(isFinalRow).length > this.#finalBefore;
+  }
+
+  /** The first success that turned into a failure because its payload could not be stored. */
+  get storeError(): RunError | undefined {
+    return this.#storeError;
   }
 
   /** What an attempt runs on, for the row. */
@@ -74,10 +83,9 @@ export class Recorder {
     onChange();
   }
 
-  /** Resolves when every row that can be final is. Rejects when a payload could not be stored. */
+  /** Resolves when every row that can be final is. Never rejects. */
   async settled(): Promise<void> {
     while (this.#storing.size > 0) await Promise.all(this.#storing);
-    if (this.#error !== undefined) throw this.#error;
   }
 
   /** On the monotonic clock; a run that is resumed goes by the time of day that its row tells. */
@@ -87,27 +95,27 @@ export class Recorder {
   }
 
   #finish(step: number, row: StepRow, result: StepResult): void {
-    const { clock, onChange, payloads, signal } = this.#options;
+    const { clock, payloads, signal } = this.#options;
     const durationMs = clock.monotonic() - (this.#startedAtMs[step] ?? this.#startOf(row));
-    const output = result.state === "Succeeded" ? payloads.row(result.output, signal) : undefined;
-    if (output instanceof Promise) {
-      const settle = (stored: PayloadRow) => {
-        this.#rows[step] = finishedRow(this.#rows[step] ?? row, result, stored, durationMs);
-        onChange();
-      };
-      this.#hold(output.then(settle));
+    const end = (how: StepResult, output?: PayloadRow) => {
+      this.#rows[step] = finishedRow(this.#rows[step] ?? row, how, output, durationMs);
+      this.#options.onChange();
+    };
+    if (result.state !== "Succeeded") {
+      end(result);
       return;
     }
-    this.#rows[step] = finishedRow(row, result, output, durationMs);
-    onChange();
-  }
-
-  #hold(work: Promise<void>): void {
-    const storing = work
-      .catch((error: unknown) => {
-        this.#error ??= error;
-      })
-      .finally(() => this.#storing.delete(storing));
+    const output = payloads.row(result.output, signal);
+    if (!(output instanceof Promise)) {
+      end(result, output);
+      return;
+    }
+    const refuse = (thrown: unknown) => {
+      const error = errorOf(thrown);
+      this.#storeError ??= { ...error, step: row.name };
+      end({ state: "Failed", error, attempts: result.attempts });
+    };
+    const storing = output.then((stored) => end(result, stored), refuse).finally(() => this.#storing.delete(storing));
     this.#storing.add(storing);
   }
 }

@@ -1,6 +1,5 @@
 import { MillraceError, toMillraceError } from "../../engine/errors.ts";
 import type { Outcome } from "../../engine/outcome.ts";
-import type { Payload } from "../../engine/payload.ts";
 import type { ProcessorRequest, ProcessorResponse } from "../../engine/processor.ts";
 import { type Attempt, run } from "../../engine/run.ts";
 import type { Execution, ExecutionOwner, ExecutionStatus, PayloadRow, StepRow } from "../api/types.ts";
@@ -203,24 +202,22 @@ export class LiveRun {
   /** The verdict and the output, once every payload that the status will name is durable. */
   async #settle(outcome: Outcome): Promise<{ verdict: Verdict; output?: PayloadRow }> {
     if (this.#overrun !== undefined) return { verdict: this.#overrun };
+    await this.#recorder?.settled();
+    const verdict = this.#verdict(outcome);
+    if (verdict.phase !== "Succeeded" || outcome.output === undefined) return { verdict };
     try {
-      await this.#recorder?.settled();
-      const output = outcome.output && (await this.#outputRow(outcome.output));
-      return { verdict: this.#verdict(outcome), ...(output && { output }) };
+      return { verdict, output: await this.#payloads.row(outcome.output, this.#stop.signal) };
     } catch (error) {
       const { code, message } = toMillraceError(error);
-      return { verdict: { phase: "Failed", reason: code, message: `a payload could not be stored: ${message}` } };
+      return { verdict: { phase: "Failed", reason: code, message: `the output could not be stored: ${message}` } };
     }
-  }
-
-  async #outputRow(output: Payload): Promise<PayloadRow> {
-    return await this.#payloads.row(output, this.#stop.signal);
   }
 
   #verdict(outcome: Outcome): Verdict {
     const rows = this.#recorder?.rows ?? [];
     if (outcome.state === "Cancelled") return { phase: "Cancelled", message: "Cancelled by spec.cancel: Immediate" };
-    if (outcome.error !== undefined) return failure(outcome.error, rows);
+    const error = outcome.error ?? this.#recorder?.storeError;
+    if (error !== undefined) return failure(error, rows);
     if (outcome.state === "Succeeded") return { phase: "Succeeded", message: summaryOf(rows) };
     return { phase: "Failed", reason: "Internal", message: "the run failed and the engine gave no error" };
   }

@@ -425,6 +425,25 @@ describe("the Execution controller", () => {
     expect(rows.filter(({ output }) => output?.payload !== undefined)).to.have.length(14);
   });
 
+  it("fails a step whose output cannot be stored, and the run naming it", async () => {
+    await using stage = new Stage();
+    const { held } = wide(stage, 17);
+    held.reject(new MillraceError("ResourceExhausted", "the disk is full"));
+    stage.api.put("one", { pipeline: "article" });
+    await stage.until(() => stage.api.writes > 0);
+    const { status } = stage.api.execution("one");
+    expect(status?.phase).to.equal("Failed");
+    expect(status?.progress).to.equal("17/17");
+    const failed = condition(status, "Succeeded");
+    expect(failed?.reason).to.equal("StepFailed");
+    expect(failed?.message).to.equal('step "step-16" failed: ResourceExhausted: the disk is full');
+    expect(status?.steps?.[15]?.state).to.equal("Succeeded");
+    expect(status?.steps?.[16]).to.deep.include({
+      state: "Failed",
+      error: { code: "ResourceExhausted", kind: "System", message: "the disk is full" },
+    });
+  });
+
   it("follows an edit of a finished Execution's ttl, and deletes it when that is over", async () => {
     await using stage = new Stage();
     stage.pipeline(compiled(chain("clean")));
