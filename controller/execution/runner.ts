@@ -32,6 +32,9 @@ export interface Job extends RunInput {
  */
 type RunMode = "Running" | "Concluding" | "Leaving" | "Abandoned";
 
+/** A run whose first report takes longer than this is not a short one. In milliseconds. */
+const maxStartingMs = 5_000;
+
 /** `Lost`: a write found the object deleted or another's. `Broken`: the outcome could not be written. */
 export type RunEnd = "Ended" | "Lost" | "Broken";
 
@@ -74,7 +77,7 @@ export class LiveRun {
     this.done = this.#live();
   }
 
-  /** Resolves once progress was written for the first time; never for a short run. */
+  /** Resolves once it is known to run for longer: its first report was written or refused, or is still tried after 5 s. Never for a short run. */
   get reported(): Promise<void> {
     return this.#firstReport.promise;
   }
@@ -127,7 +130,7 @@ export class LiveRun {
     const recorder = this.#record(rows);
     const { results, attempts } = await resumed(rows, this.#payloads, this.#stop.signal);
     const elapsedMs = rows.length === 0 ? 0 : Math.max(0, clock.now() - Date.parse(this.#startTime));
-    this.#pacer = new ProgressPacer(this.#deps.ports, () => this.#report());
+    this.#pacer = new ProgressPacer(this.#deps.ports, () => this.#reportWithin());
     const { name, namespace = "" } = execution.metadata;
     return await run(pipeline.plan, {
       execution: { name, namespace, uid: this.uid },
@@ -174,6 +177,17 @@ export class LiveRun {
     return response.ok ? { ...response, payload: await this.#payloads.keep(response.payload, signal) } : response;
   }
 
+  /** A first report that a webhook holds up for ever must not take the place of a run that could start. */
+  async #reportWithin(): Promise<number> {
+    const timer = this.#deps.ports.scheduler.after(maxStartingMs, this.#firstReport.resolve);
+    try {
+      return await this.#report();
+    } finally {
+      timer.cancel();
+      this.#firstReport.resolve();
+    }
+  }
+
   /** One progress write; gives how long its request took, in milliseconds. Must not reject. */
   async #report(): Promise<number> {
     const status = fitted(this.#render({ phase: "Running", message: this.#runningMessage() }));
@@ -183,7 +197,6 @@ export class LiveRun {
       this.#took(written);
       if (!this.#reported) this.#event("Normal", "Started", `Started ${this.#subject()}`);
       this.#reported = true;
-      this.#firstReport.resolve();
       return written.kind === "Written" ? written.durationMs : 0;
     } catch (error) {
       if (!this.#stop.signal.aborted)

@@ -1,4 +1,5 @@
 import { expect } from "chai";
+import { ApiError } from "../../../controller/api/client.ts";
 import type { Condition, ExecutionStatus } from "../../../controller/api/types.ts";
 import { MillraceError } from "../../../engine/errors.ts";
 import { BytesPayload, textPayload } from "../../../engine/payload.ts";
@@ -519,6 +520,29 @@ describe("the Execution controller", () => {
     expect(status?.progress).to.equal("18/18");
     expect(new Set(status?.steps?.map(({ state }) => state))).to.deep.equal(new Set(["Succeeded"]));
   });
+
+  for (const [what, error] of [
+    ["refuses", new ApiError({ code: 403, reason: "Forbidden", message: "a webhook says no" })],
+    ["never answers", busy()],
+  ] as const) {
+    it(`starts others while a webhook ${what} the progress of as many long runs as may be starting`, async () => {
+      await using stage = new Stage();
+      stage.work = (attempt, request, signal) =>
+        attempt.execution.name === "short"
+          ? succeed(attempt, request, signal)
+          : new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+      stage.pipeline(compiled(chain("clean")));
+      stage.api.fault = (verb, name) =>
+        verb === "update" && name.startsWith("long") ? { when: "Before", error } : undefined;
+      for (let index = 0; index < 32; index++) stage.api.put(`long-${index}`, { pipeline: "article" });
+      await stage.settle();
+      stage.api.put("short", { pipeline: "article" });
+      await stage.settle();
+      expect(stage.controller.load).to.deep.equal({ running: 32, waiting: 1 });
+      await stage.advance(250 + 5_000);
+      expect(stage.api.execution("short").status?.phase).to.equal("Succeeded");
+    });
+  }
 
   it("runs no more at a time than it may, and all of them in the end", async () => {
     await using stage = new Stage({ maxRunning: 3 });
