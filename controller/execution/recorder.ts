@@ -32,6 +32,7 @@ export class Recorder {
   readonly #startedAtMs: (number | undefined)[] = [];
   readonly #storing = new Set<Promise<void>>();
   readonly #finalBefore: number;
+  #isFrozen = false;
   #storeError: RunError | undefined;
 
   constructor(options: RecorderOptions) {
@@ -66,10 +67,15 @@ export class Recorder {
     this.#rows[step] = { ...row, processor };
   }
 
+  /** Takes no more events: what this process aborts itself is no outcome. What is being stored is recorded all the same. */
+  freeze(): void {
+    this.#isFrozen = true;
+  }
+
   onEvent(event: RunEvent): void {
     const { clock, onChange } = this.#options;
     const row = this.#rows[event.step];
-    if (row === undefined) return;
+    if (row === undefined || this.#isFrozen) return;
     if (event.type === "StepStarted") {
       this.#startedAtMs[event.step] ??= this.#startOf(row);
       const { error: _error, ...rest } = row;

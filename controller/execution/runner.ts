@@ -32,6 +32,9 @@ export interface Job extends RunInput {
  */
 type RunMode = "Running" | "Concluding" | "Leaving" | "Abandoned";
 
+/** How long a success that is being stored is waited for when this process leaves, in milliseconds: less than leaving may take. */
+const leavingStoreMs = 3_000;
+
 /** A run whose first report takes longer than this is not a short one. In milliseconds. */
 const maxStartingMs = 5_000;
 
@@ -55,8 +58,6 @@ export class LiveRun {
   #mode: RunMode = "Running";
   #recorder: Recorder | undefined;
   #pacer: ProgressPacer | undefined;
-  /** Rows as they are to be recorded when this process leaves: what it aborts itself does not count. */
-  #frozen: readonly StepRow[] | undefined;
   #reported = false;
   readonly #firstReport = Promise.withResolvers<void>();
   #lost = false;
@@ -101,7 +102,7 @@ export class LiveRun {
   leave(): void {
     if (this.#mode !== "Running") return;
     this.#mode = "Leaving";
-    this.#frozen = this.#recorder?.rows;
+    this.#recorder?.freeze();
     this.#abort.abort(new MillraceError("Cancelled", "the controller is shutting down"));
   }
 
@@ -261,8 +262,13 @@ export class LiveRun {
     }
   }
 
+  /** A success that is being stored would run again: it gets part of the time that leaving may take. */
   async #recordLeaving(): Promise<void> {
-    if (this.#frozen === undefined) return;
+    if (this.#recorder === undefined) return;
+    const over = Promise.withResolvers<void>();
+    const timer = this.#deps.ports.scheduler.after(leavingStoreMs, over.resolve);
+    await Promise.race([this.#recorder.settled(), over.promise]);
+    timer.cancel();
     const status = fitted(this.#render({ phase: "Running", message: "Waiting for another controller to go on" }));
     if ("status" in status) this.#took(await this.#status.write(status.status, this.#stop.signal));
   }
@@ -273,7 +279,7 @@ export class LiveRun {
       verdict,
       generation: this.#generation,
       conditions: this.#conditions ?? execution.status?.conditions ?? [],
-      rows: this.#frozen ?? this.#recorder?.rows ?? [],
+      rows: this.#recorder?.rows ?? [],
       startTime: this.#startTime,
       ...(pipelineRevision === undefined ? {} : { pipelineRevision }),
       ...(output === undefined ? {} : { output }),
