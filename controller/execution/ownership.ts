@@ -1,8 +1,5 @@
-import { type Ports, sleep } from "../../engine/clock.ts";
 import type { Execution, ExecutionOwner, ExecutionStatus } from "../api/types.ts";
-import { isTransient } from "../runtime/api-errors.ts";
-import { type BackoffPolicy, backoffMs } from "../runtime/backoff.ts";
-import type { StatusWriter, WriteOutcome } from "../runtime/status-writer.ts";
+import type { StatusWriter } from "../runtime/status-writer.ts";
 import { slim } from "./slim.ts";
 
 /** Take-overs without a newly recorded step that an Execution may see; then it is taken to be what brings its owners down. */
@@ -15,8 +12,6 @@ export function nextOwner(recorded: ExecutionOwner | undefined, replica: string)
   if (takeovers > maxTakeovers) return undefined;
   return { replica, epoch: recorded.epoch + 1, takeovers };
 }
-
-const retryPolicy: BackoffPolicy = { initialMs: 100, factor: 2, maxMs: 10_000, jitter: 0.5 };
 
 /** A status that names its owner. */
 export type OwnedStatus = ExecutionStatus & { readonly owner: ExecutionOwner };
@@ -36,14 +31,12 @@ export type Written =
  */
 export class OwnedStatusWriter {
   readonly #writer: StatusWriter;
-  readonly #ports: Ports;
   /** Without its input and rows: what travels with a write besides the status. */
   #execution: Execution;
   #expected: ExecutionOwner | undefined;
 
-  constructor(writer: StatusWriter, execution: Execution, ports: Ports) {
+  constructor(writer: StatusWriter, execution: Execution) {
     this.#writer = writer;
-    this.#ports = ports;
     this.#execution = slim(execution);
     this.#expected = execution.status?.owner;
   }
@@ -53,25 +46,12 @@ export class OwnedStatusWriter {
    * what is written, and with the signal's reason.
    */
   async write(status: OwnedStatus, signal: AbortSignal): Promise<Written> {
-    const outcome = await this.#put(status, signal);
+    const outcome = await this.#writer.put(this.#execution, { ...status }, this.#expected, signal);
     if (outcome.kind === "Gone") return { kind: "Lost", why: "Deleted" };
     if (outcome.kind === "Lost") return { kind: "Lost", why: "OwnerChanged" };
     const execution = outcome.object as Execution;
     this.#execution = slim(execution);
     this.#expected = status.owner;
     return { kind: "Written", execution, durationMs: outcome.kind === "Written" ? outcome.durationMs : 0 };
-  }
-
-  /** A read between two tries may fail for good where a write would not: the very same status is then written on. */
-  async #put(status: OwnedStatus, signal: AbortSignal): Promise<WriteOutcome> {
-    const { random, scheduler } = this.#ports;
-    for (let retry = 0; ; retry++) {
-      try {
-        return await this.#writer.put(this.#execution, { ...status }, this.#expected, signal);
-      } catch (error) {
-        if (signal.aborted || !isTransient(error)) throw error;
-        await sleep(backoffMs(retryPolicy, retry, random), scheduler, signal);
-      }
-    }
   }
 }

@@ -72,7 +72,7 @@ export class LiveRun {
     this.#job = job;
     this.#deps = deps;
     this.#payloads = new RunPayloads(deps.payloads, deps.namespaces, execution.metadata.namespace ?? "");
-    this.#status = new OwnedStatusWriter(writer, execution, deps.ports);
+    this.#status = new OwnedStatusWriter(writer, execution);
     this.#startTime = execution.status?.startTime ?? timestamp(deps.ports.clock.now());
     this.#generation = execution.metadata.generation ?? 1;
     this.done = this.#live();
