@@ -89,6 +89,6 @@ function scoped(
       for await (const uid of store.namespaces(signal)) if (namespaces.length === 0 || marks.has(uid)) yield uid;
     },
     list: (uid, signal) => store.list(uid, signal),
-    delete: (uid, digest, signal) => store.delete(uid, digest, signal),
+    delete: (uid, digest, touchedBefore, signal) => store.delete(uid, digest, touchedBefore, signal),
   };
 }

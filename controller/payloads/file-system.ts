@@ -1,11 +1,12 @@
 import { createHash } from "node:crypto";
-import { type FileHandle, mkdir, open, readdir, rename, stat, unlink, utimes } from "node:fs/promises";
+import { type FileHandle, link, mkdir, open, readdir, rename, stat, unlink, utimes } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Clock } from "../../engine/clock.ts";
 import { MillraceError } from "../../engine/errors.ts";
 import type { Payload } from "../../engine/payload.ts";
 import { hexOf, isDigest, isNamespaceUid } from "./digest.ts";
 import { Flights } from "./flights.ts";
+import { Lanes } from "./lanes.ts";
 import type { PayloadRef, PayloadStore, StoredPayload } from "./store.ts";
 
 export interface FileSystemStoreOptions {
@@ -19,12 +20,19 @@ export interface FileSystemStoreOptions {
 /** A temporary file that nobody has written to for this long was left behind by a crash. In milliseconds. */
 const leftoverAgeMs = 60 * 60 * 1000;
 
+/** Of a file that somebody who deletes has set aside, to see whether it was touched. */
+const asideSuffix = ".aside";
+
+/** Of a SHA-256: the length of a payload's file name. */
+const hexDigits = 64;
+
 const chunkBytes = 64 * 1024;
 
 /**
  * Payloads as files: `<root>/<namespace UID>/<first two hex digits>/<sha256>`. A write goes to a temporary file beside
  * its place, is synced, renamed, and the folder is synced: a reader sees all of it or nothing, whenever the machine stops.
- * Several processes may share the folder.
+ * Several processes may share the folder: what is to be deleted is renamed first and looked at then, when nobody can touch it
+ * any more.
  */
 export class FileSystemStore implements PayloadStore {
   readonly #root: string;
@@ -32,6 +40,8 @@ export class FileSystemStore implements PayloadStore {
   readonly #writer: string;
   /** Writes in flight by path: a second writer of the same bytes waits for the first. */
   readonly #writing = new Flights<void>();
+  /** By path: what touches and what deletes never pass each other. */
+  readonly #lanes = new Lanes();
   #sequence = 0;
 
   constructor(options: FileSystemStoreOptions) {
@@ -43,7 +53,8 @@ export class FileSystemStore implements PayloadStore {
   async put(namespaceUid: string, payload: Payload, signal: AbortSignal): Promise<PayloadRef> {
     const { digest, size, contentType } = payload;
     const path = this.#path(namespaceUid, digest);
-    await this.#writing.board(path, (ownSignal) => this.#store(path, payload, ownSignal), signal);
+    const write = (ownSignal: AbortSignal) => this.#lanes.run(path, () => this.#store(path, payload, ownSignal));
+    await this.#writing.board(path, write, signal);
     return { digest, bytes: size, contentType };
   }
 
@@ -80,17 +91,20 @@ export class FileSystemStore implements PayloadStore {
     }
   }
 
-  async delete(namespaceUid: string, digest: string, signal: AbortSignal): Promise<void> {
+  async delete(namespaceUid: string, digest: string, touchedBefore: number, signal: AbortSignal): Promise<boolean> {
     signal.throwIfAborted();
+    const path = this.#path(namespaceUid, digest);
     try {
-      await unlink(this.#path(namespaceUid, digest));
+      return await this.#lanes.run(path, () => this.#remove(path, touchedBefore));
     } catch (error) {
-      if (!isMissing(error)) throw translate(error, "delete a payload");
+      if (isMissing(error)) return false;
+      throw translate(error, "delete a payload");
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#writing.settled();
+    await this.#lanes.settled();
   }
 
   #folder(namespaceUid: string): string {
@@ -130,15 +144,30 @@ export class FileSystemStore implements PayloadStore {
     }
   }
 
+  async #remove(path: string, touchedBefore: number): Promise<boolean> {
+    if ((await stat(path)).mtimeMs >= touchedBefore) return false;
+    const aside = `${path}.${this.#writer}-${++this.#sequence}${asideSuffix}`;
+    await rename(path, aside);
+    if ((await stat(aside)).mtimeMs < touchedBefore) {
+      await unlink(aside);
+      return true;
+    }
+    // Another process touched it between the two looks, and counts on it.
+    await putBack(aside, path);
+    return false;
+  }
+
   /** True when the bytes are there at their full size: a new write would change nothing but the time, so only that is done. */
   async #touch(path: string, size: number): Promise<boolean> {
     try {
       if ((await stat(path)).size !== size) return false;
       const now = this.#clock.now() / 1000;
       await utimes(path, now, now);
+      // Still under its name: whoever sets it aside from now on sees the new time.
+      await stat(path);
       return true;
     } catch (error) {
-      // A sweep may delete it between the two calls.
+      // Another process may delete it between the calls.
       if (isMissing(error)) return false;
       throw error;
     }
@@ -146,6 +175,8 @@ export class FileSystemStore implements PayloadStore {
 
   async #listed(path: string, name: string): Promise<StoredPayload | undefined> {
     try {
+      // Left by a crash, or just being looked at by another process: under its own name nothing is lost in either case.
+      if (name.endsWith(asideSuffix)) await putBack(path, join(dirname(path), name.slice(0, hexDigits)));
       const { size, mtimeMs } = await stat(path);
       if (isDigest(`sha256:${name}`)) return { digest: `sha256:${name}`, bytes: size, touchedAt: mtimeMs };
       if (name.endsWith(".tmp") && this.#clock.now() - mtimeMs > leftoverAgeMs) await unlink(path);
@@ -253,6 +284,19 @@ async function makeFolder(root: string, folder: string): Promise<void> {
     await syncFolder(dirname(path));
     if (path === made || path === dirname(path)) return;
   }
+}
+
+/** Never over a file that was written meanwhile: that one is younger. */
+async function putBack(aside: string, path: string): Promise<void> {
+  try {
+    await link(aside, path);
+    await unlink(aside);
+  } catch (error) {
+    if (errno(error) === "EEXIST") await unlink(aside);
+    // A file system without hard links.
+    else await rename(aside, path);
+  }
+  await syncFolder(dirname(path));
 }
 
 async function syncFolder(path: string): Promise<void> {

@@ -22,7 +22,11 @@ export interface PayloadStore extends AsyncDisposable {
   /** Everything stored for a namespace: for the sweep. */
   list(namespaceUid: string, signal: AbortSignal): AsyncIterable<StoredPayload>;
   namespaces(signal: AbortSignal): AsyncIterable<string>;
-  delete(namespaceUid: string, digest: string, signal: AbortSignal): Promise<void>;
+  /**
+   * Deletes it unless it was touched at or after that time, in milliseconds since the epoch. Never deletes what a `put` that has
+   * resolved found there and touched, in whichever process. False when it was touched meanwhile, or was not there.
+   */
+  delete(namespaceUid: string, digest: string, touchedBefore: number, signal: AbortSignal): Promise<boolean>;
 }
 
 export interface StoredPayload {

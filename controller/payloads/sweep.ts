@@ -18,7 +18,11 @@ export interface SweepResult {
 
 /** Whether a payload may go: nobody names it, and nobody has just written it to name it next. */
 export function isGarbage(payload: StoredPayload, marked: ReadonlySet<string>, options: SweepOptions): boolean {
-  return !marked.has(payload.digest) && payload.touchedAt < options.markedAt - options.graceMs;
+  return !marked.has(payload.digest) && payload.touchedAt < cutoff(options);
+}
+
+function cutoff({ markedAt, graceMs }: SweepOptions): number {
+  return markedAt - graceMs;
 }
 
 /** Deletes what no Execution names. `marks` are by namespace UID; a namespace that is not in it has no Executions. */
@@ -32,11 +36,14 @@ export async function sweep(
   for await (const namespaceUid of store.namespaces(signal)) {
     const marked = marks.get(namespaceUid) ?? new Set<string>();
     for await (const payload of store.list(namespaceUid, signal)) {
-      if (!isGarbage(payload, marked, options)) {
+      // It may be touched between the listing and here: the store looks once more.
+      const isGone =
+        isGarbage(payload, marked, options) &&
+        (await store.delete(namespaceUid, payload.digest, cutoff(options), signal));
+      if (!isGone) {
         result.kept++;
         continue;
       }
-      await store.delete(namespaceUid, payload.digest, signal);
       result.deleted++;
       result.deletedBytes += payload.bytes;
     }

@@ -36,7 +36,7 @@ describe("the sweep of payloads", () => {
       async *list(uid: string): AsyncGenerator<StoredPayload> {
         for (const known of stored.get(uid) ?? []) yield { digest: known, bytes: 1, touchedAt };
       },
-      delete: async (uid: string, gone: string) => void stored.get(uid)?.delete(gone),
+      delete: async (uid: string, gone: string) => stored.get(uid)?.delete(gone) ?? false,
     } as unknown as PayloadStore;
     const uids = { uidOf: async (namespace: string) => `uid-${namespace}` } as unknown as NamespaceUids;
     return { client: { list } as unknown as Client, ports: time, logger: silent, store, uids, namespaces };

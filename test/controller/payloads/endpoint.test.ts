@@ -173,7 +173,7 @@ describe("payloads read from afar", () => {
     expect(`sha256:${hash.digest("hex")}`).to.equal(ref.digest);
     await using stranger = new RemotePayloads({ server: at.endpoint.url, token: "stranger" });
     expect(await errorOf(stranger.read("team", ref, never))).to.include({ code: "InvalidInput" });
-    await at.folder.store.delete(namespaceUid, ref.digest, never);
+    await at.folder.store.delete(namespaceUid, ref.digest, Infinity, never);
     expect(await errorOf(reader.read("team", ref, never))).to.include({ code: "PayloadLost" });
     await at.endpoint[Symbol.asyncDispose]();
     expect(await errorOf(reader.read("team", ref, never))).to.include({ code: "Unavailable" });

@@ -1,5 +1,17 @@
 import { spawnSync } from "node:child_process";
-import { chmod, mkdir, readdir, readFile, stat, truncate, utimes, writeFile } from "node:fs/promises";
+import files, {
+  chmod,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  stat,
+  truncate,
+  unlink,
+  utimes,
+  writeFile,
+} from "node:fs/promises";
+import { syncBuiltinESMExports } from "node:module";
 import { dirname, join } from "node:path";
 import { expect } from "chai";
 import fc from "fast-check";
@@ -83,7 +95,7 @@ describe("the payload store on files", () => {
     expect(await codeOf(handle.bytes(never))).to.equal("PayloadLost");
     await writeFile(path, "to be kept and more");
     expect(await codeOf(handle.bytes(never))).to.equal("PayloadLost");
-    await folder.store.delete(namespaceUid, ref.digest, never);
+    await folder.store.delete(namespaceUid, ref.digest, Infinity, never);
     expect(await codeOf(handle.bytes(never))).to.equal("PayloadLost");
   });
 
@@ -157,6 +169,68 @@ describe("the payload store on files", () => {
     expect(stored).to.deep.equal({ digest: text.digest, bytes: text.size, touchedAt: 5_000_000 });
   });
 
+  for (const [where, writer] of [
+    ["the same process", "test"],
+    ["another process", "other"],
+  ] as const) {
+    it(`loses nothing that ${where} puts again while it is being deleted`, async () => {
+      await using folder = await temporaryStore();
+      const common = { root: folder.root, clock: systemPorts.clock };
+      const store = writer === "test" ? folder.store : new FileSystemStore({ ...common, writer });
+      await folder.store.put(namespaceUid, text, never);
+      const path = pathOf(folder.root, text.digest);
+      await utimes(path, 1, 1);
+      let putting: Promise<unknown> | undefined;
+      using _ = interposed(["rename", "unlink"], async (from, proceed) => {
+        if (from !== path || putting !== undefined) return await proceed();
+        putting = store.put(namespaceUid, text, never);
+        // As long as a put takes that need not wait for the deletion.
+        for (let turn = 0; turn < 50; turn++) await stat(folder.root);
+        await proceed();
+      });
+      await folder.store.delete(namespaceUid, text.digest, 5_000, never);
+      await putting;
+      expect(await readFile(path, "utf8")).to.equal("to be kept");
+      expect(await filesUnder(folder.root)).to.have.length(1);
+    });
+  }
+
+  it("writes anew what another process deleted while it was touched", async () => {
+    await using folder = await temporaryStore();
+    await folder.store.put(namespaceUid, text, never);
+    const path = pathOf(folder.root, text.digest);
+    // What was judged before it was touched goes after it was.
+    using _ = interposed(["utimes"], async (_path, proceed) => {
+      await proceed();
+      await unlink(path);
+    });
+    await folder.store.put(namespaceUid, text, never);
+    expect(await readFile(path, "utf8")).to.equal("to be kept");
+  });
+
+  it("does not delete what was touched since, and says so", async () => {
+    const clock: Clock = { now: () => 5_000_000, monotonic: () => 0 };
+    await using folder = await temporaryStore(clock);
+    await folder.store.put(namespaceUid, text, never);
+    expect(await folder.store.delete(namespaceUid, text.digest, 5_000_000, never)).to.equal(false);
+    expect(await folder.store.delete(namespaceUid, text.digest, 5_000_001, never)).to.equal(true);
+    expect(await folder.store.delete(namespaceUid, text.digest, 5_000_001, never)).to.equal(false);
+    expect(await filesUnder(folder.root)).to.deep.equal([]);
+  });
+
+  it("puts back what a crash left set aside, but not over what was written since", async () => {
+    await using folder = await temporaryStore();
+    const path = pathOf(folder.root, text.digest);
+    await folder.store.put(namespaceUid, text, never);
+    await rename(path, `${path}.dead-1.aside`);
+    await Array.fromAsync(folder.store.list(namespaceUid, never));
+    expect(await readFile(path, "utf8")).to.equal("to be kept");
+    await writeFile(`${path}.dead-2.aside`, "older");
+    await Array.fromAsync(folder.store.list(namespaceUid, never));
+    expect(await readFile(path, "utf8")).to.equal("to be kept");
+    expect(await filesUnder(folder.root)).to.have.length(1);
+  });
+
   it("leaves nothing behind when the source fails, and tells its error", async () => {
     await using folder = await temporaryStore();
     const broken = new BytesPayload(new Uint8Array(10), "a/b");
@@ -211,6 +285,25 @@ describe("the payload store on files", () => {
     expect(message).to.contain("must be readable and writable");
   });
 });
+
+type Interposed = (path: unknown, proceed: () => Promise<void>) => Promise<void>;
+
+/** Stands between everybody and these operations on files until disposed of: as if another process ran just then. */
+function interposed(names: readonly ("rename" | "unlink" | "utimes")[], between: Interposed): Disposable {
+  const kept = names.map((name) => [name, files[name]] as const);
+  for (const [name, original] of kept) {
+    const replacement = (...args: unknown[]) =>
+      between(args[0], () => (original as (...args: unknown[]) => Promise<void>)(...args));
+    Object.assign(files, { [name]: replacement });
+  }
+  syncBuiltinESMExports();
+  return {
+    [Symbol.dispose]() {
+      Object.assign(files, Object.fromEntries(kept));
+      syncBuiltinESMExports();
+    },
+  };
+}
 
 /** Ten zeros, half of which come only when they are given. */
 function slowPayload(): { readonly payload: BytesPayload; readonly asked: Promise<void>; give(): void } {

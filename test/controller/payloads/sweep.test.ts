@@ -38,4 +38,25 @@ describe("the sweep of the payload store", () => {
     expect(await folder.store.stat(namespaceUid, gone.digest, never)).to.equal(undefined);
     expect(await folder.store.stat(other, kept.digest, never)).to.equal(undefined);
   });
+
+  it("keeps what is touched between its being listed and its turn", async () => {
+    let nowMs = 1_000;
+    const clock: Clock = { now: () => nowMs, monotonic: () => nowMs };
+    await using folder = await temporaryStore(clock);
+    const payload = textPayload("wanted again");
+    await folder.store.put(namespaceUid, payload, never);
+    nowMs = 10_000;
+    const store = {
+      namespaces: folder.store.namespaces.bind(folder.store),
+      delete: folder.store.delete.bind(folder.store),
+      async *list() {
+        for await (const stored of folder.store.list(namespaceUid, never)) {
+          await folder.store.put(namespaceUid, payload, never);
+          yield stored;
+        }
+      },
+    };
+    expect(await sweep(store, new Map(), options, never)).to.deep.equal({ kept: 1, deleted: 0, deletedBytes: 0 });
+    expect(await folder.store.stat(namespaceUid, payload.digest, never)).to.equal(payload.size);
+  });
 });
