@@ -42,6 +42,8 @@ export class FileSystemStore implements PayloadStore {
   readonly #writing = new Flights<void>();
   /** By path: what touches and what deletes never pass each other. */
   readonly #lanes = new Lanes();
+  /** Paths of files that a read found corrupt, until they are written anew. */
+  readonly #corrupt = new Set<string>();
   #sequence = 0;
 
   constructor(options: FileSystemStoreOptions) {
@@ -59,7 +61,8 @@ export class FileSystemStore implements PayloadStore {
   }
 
   open(namespaceUid: string, ref: PayloadRef): Payload {
-    return new FilePayload(this.#path(namespaceUid, ref.digest), ref);
+    const path = this.#path(namespaceUid, ref.digest);
+    return new FilePayload(path, ref, () => this.#corrupt.add(path));
   }
 
   async stat(namespaceUid: string, digest: string, signal: AbortSignal): Promise<number | undefined> {
@@ -137,6 +140,7 @@ export class FileSystemStore implements PayloadStore {
         await unlink(temporary).catch(() => undefined);
         throw error;
       }
+      this.#corrupt.delete(path);
       await syncFolder(dirname(path));
     } catch (error) {
       if (signal.aborted) throw signal.reason;
@@ -150,6 +154,7 @@ export class FileSystemStore implements PayloadStore {
     await rename(path, aside);
     if ((await stat(aside)).mtimeMs < touchedBefore) {
       await unlink(aside);
+      this.#corrupt.delete(path);
       return true;
     }
     // Another process touched it between the two looks, and counts on it.
@@ -157,8 +162,9 @@ export class FileSystemStore implements PayloadStore {
     return false;
   }
 
-  /** True when the bytes are there at their full size: a new write would change nothing but the time, so only that is done. */
+  /** True when the bytes are there at their full size, and no read found them to be others: a new write would change nothing but the time, so only that is done. */
   async #touch(path: string, size: number): Promise<boolean> {
+    if (this.#corrupt.has(path)) return false;
     try {
       if ((await stat(path)).size !== size) return false;
       const now = this.#clock.now() / 1000;
@@ -194,9 +200,11 @@ class FilePayload implements Payload {
   readonly size: number;
   readonly digest: string;
   readonly #path: string;
+  readonly #onCorrupt: () => void;
 
-  constructor(path: string, ref: PayloadRef) {
+  constructor(path: string, ref: PayloadRef, onCorrupt: () => void) {
     this.#path = path;
+    this.#onCorrupt = onCorrupt;
     this.contentType = ref.contentType;
     this.size = ref.bytes;
     this.digest = ref.digest;
@@ -234,7 +242,10 @@ class FilePayload implements Payload {
         hash.update(held);
       }
       if (offset !== this.size) throw this.#lost(`has ${offset} of its ${this.size} bytes`);
-      if (`sha256:${hash.digest("hex")}` !== this.digest) throw this.#lost("is corrupt: its bytes have another digest");
+      if (`sha256:${hash.digest("hex")}` !== this.digest) {
+        this.#onCorrupt();
+        throw this.#lost("is corrupt: its bytes have another digest");
+      }
       if (held !== undefined) yield held;
     } finally {
       await file.close();

@@ -120,6 +120,16 @@ describe("the payload store on files", () => {
     expect(Buffer.from(await folder.store.open(namespaceUid, ref).bytes(never)).toString()).to.equal("to be kept");
   });
 
+  it("mends a file of the right size and other bytes by putting the payload again, once a read found it so", async () => {
+    await using folder = await temporaryStore();
+    const ref = await folder.store.put(namespaceUid, text, never);
+    await writeFile(pathOf(folder.root, ref.digest), "to be KEPT");
+    const handle = folder.store.open(namespaceUid, ref);
+    expect(await codeOf(handle.bytes(never))).to.equal("PayloadLost");
+    await folder.store.put(namespaceUid, text, never);
+    expect(Buffer.from(await handle.bytes(never)).toString()).to.equal("to be kept");
+  });
+
   it("stores equal bytes once however many write them at the same time, in one process and in two", async () => {
     await using folder = await temporaryStore();
     const other = new FileSystemStore({ root: folder.root, clock: systemPorts.clock, writer: "other" });
