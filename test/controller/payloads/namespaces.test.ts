@@ -32,6 +32,30 @@ describe("the UIDs of namespaces", () => {
     expect(server.asked).to.equal(1);
   });
 
+  it("are those of today for a namespace that was made anew, and many runs a second do not ask more than once", async () => {
+    const server = new Namespaces();
+    const time = new VirtualTime();
+    const uids = new NamespaceUids(server.client, time.ports.clock);
+    for (let run = 0; run < 1_000; run++) expect(await uids.uidOf("team", never)).to.equal("first");
+    expect(server.asked).to.equal(1);
+    server.uid = "second";
+    await time.advance(1_001);
+    expect(await uids.uidOf("team", never)).to.equal("second");
+  });
+
+  it("count their age from the question, not from a late answer", async () => {
+    const server = new Namespaces();
+    const time = new VirtualTime();
+    const uids = new NamespaceUids(server.client, time.ports.clock);
+    server.gate = Promise.withResolvers();
+    const first = uids.uidOf("team", never);
+    await time.advance(1_001);
+    server.gate.resolve();
+    await first;
+    server.uid = "second";
+    expect(await uids.uidOf("team", never)).to.equal("second");
+  });
+
   it("are found for one although the other, who asked first, hung up", async () => {
     const server = new Namespaces();
     server.gate = Promise.withResolvers();
