@@ -1,23 +1,13 @@
+import type { LinearRegex, Patterns } from "./patterns.ts";
 import type { CelEvaluate, CelEvaluator, CelMacro, CelNode } from "./references.ts";
 import { childrenOf, nodeCount } from "./references.ts";
 
 /** What one evaluation may cost; the API server's limit for one expression. `cost.md` has the prices. */
 export const maxCost = 1_000_000;
 
-/** Text in which a pattern of `matches` is looked for, in linear time. */
-export interface LinearRegex {
-  test(text: string): boolean;
-  /** Instructions of the compiled pattern: an upper bound of the work for each character. */
-  programSize(): number;
-}
-
-export type CompileRegex = (pattern: string) => LinearRegex;
-
-/** A pattern's length, in characters; together with the program size it bounds what compiling one may take. */
-export const maxPatternLength = 512;
-
 const charsPerUnit = 10;
 const errorCost = 100;
+const newPatternCost = 30;
 const timeZoneCost = 1_000;
 const durationCost = 20;
 const maxDurationLength = 64;
@@ -55,24 +45,24 @@ export class Meter {
  * the bodies of comprehensions: so the caller charges the number of nodes once, a comprehension charges items × nodes of
  * its body before it starts, and what works in proportion to a value's size charges for that size before it does.
  */
-export function instrument(root: CelNode, meter: Meter, compileRegex: CompileRegex): void {
+export function instrument(root: CelNode, meter: Meter, patterns: Patterns): void {
   const node = root.meta.alternate ?? root;
   const macro = node.meta.macro;
   const children = macro === undefined ? childrenOf(node) : [macro.val, macro.exp].filter((part) => part !== undefined);
-  for (const child of children) instrument(child, meter, compileRegex);
+  for (const child of children) instrument(child, meter, patterns);
   if (macro !== undefined) return;
-  const metered = meteredEvaluate(node, meter, compileRegex);
+  const metered = meteredEvaluate(node, meter, patterns);
   if (metered !== undefined) node.evaluate = metered;
 }
 
-function meteredEvaluate(node: CelNode, meter: Meter, compileRegex: CompileRegex): CelEvaluate | undefined {
+function meteredEvaluate(node: CelNode, meter: Meter, patterns: Patterns): CelEvaluate | undefined {
   switch (node.op) {
     case "comprehension":
       return comprehension(node, meter);
     case "call":
       return functionCall(meter);
     case "rcall":
-      return methodCall(node, meter, compileRegex);
+      return methodCall(node, meter, patterns);
     case "map":
       return mapLiteral;
     case "||":
@@ -206,9 +196,9 @@ interface MethodNode {
   handle(args: unknown[], evaluator: CelEvaluator, node: CelNode): unknown;
 }
 
-function methodCall(node: CelNode, meter: Meter, compileRegex: CompileRegex): CelEvaluate {
+function methodCall(node: CelNode, meter: Meter, patterns: Patterns): CelEvaluate {
   const [name] = node.args as [string];
-  const matches = name === "matches" ? linearMatches(meter, compileRegex) : undefined;
+  const matches = name === "matches" ? linearMatches(meter, patterns) : undefined;
   return (evaluator, self, context) => {
     const method = self as unknown as MethodNode;
     const args = method.receiverWithArgs.map((argument) => evaluator.run(argument, context));
@@ -247,18 +237,22 @@ function chargeJoinList(meter: Meter, list: unknown, separator: unknown): void {
   if (Array.isArray(list)) meter.charge(list.length * sizeCost(separator));
 }
 
-/** Keeps the last pattern's program: in a loop it is the same each time. */
-function linearMatches(meter: Meter, compileRegex: CompileRegex): (text: string, pattern: string) => boolean {
+/** Keeps the program of the last pattern that was not constant: in a loop it is the same each time. */
+function linearMatches(meter: Meter, patterns: Patterns): (text: string, pattern: string) => boolean {
   let lastPattern: string | undefined;
   let lastRegex: LinearRegex | undefined;
+  const charge = (size: number) => meter.charge(size * newPatternCost);
   return (text, pattern) => {
-    if (pattern !== lastPattern || lastRegex === undefined) {
-      lastRegex = compileRegex(pattern);
-      lastPattern = pattern;
-      meter.charge(lastRegex.programSize() * 10);
+    let regex = patterns.constant(pattern);
+    if (regex === undefined) {
+      if (pattern !== lastPattern || lastRegex === undefined) {
+        lastRegex = patterns.compile(pattern, charge);
+        lastPattern = pattern;
+      }
+      regex = lastRegex;
     }
-    meter.charge(1 + (text.length * lastRegex.programSize()) / 20);
-    return lastRegex.test(text);
+    meter.charge(1 + (text.length * regex.programSize()) / 20);
+    return regex.test(text);
   };
 }
 

@@ -128,11 +128,35 @@ function shapeOf(levels: readonly number[]): { depth: number; width: number } {
   return { depth: sizes.length, width: sizes.reduce((widest, size) => Math.max(widest, size), 0) };
 }
 
-/** All nodes from which a path leads to `node`, without itself. */
-export function ancestorsOf(dag: Dag, node: number): ReadonlySet<number> {
-  const found = new Set<number>(dag.dependencies[node]);
-  for (const ancestor of found) {
-    for (const dependency of dag.dependencies[ancestor] ?? []) found.add(dependency);
+/** Which nodes a path leads from to which. Filled in when it is first asked, in one pass over the edges with a bit for each pair. */
+export class Ancestry {
+  readonly #dag: Dag;
+  readonly #words: number;
+  #bits: Uint32Array | undefined;
+
+  constructor(dag: Dag) {
+    this.#dag = dag;
+    this.#words = Math.ceil(dag.order.length / 32);
   }
-  return found;
+
+  /** Whether a path leads from `ancestor` to `node`; none does from a node to itself. */
+  isAncestor(ancestor: number, node: number): boolean {
+    this.#bits ??= this.#fill();
+    return (((this.#bits[node * this.#words + (ancestor >>> 5)] ?? 0) >>> (ancestor & 31)) & 1) === 1;
+  }
+
+  #fill(): Uint32Array {
+    const words = this.#words;
+    const bits = new Uint32Array(words * this.#dag.order.length);
+    for (const node of this.#dag.order) {
+      const own = node * words;
+      for (const dependency of this.#dag.dependencies[node] ?? []) {
+        const other = dependency * words;
+        for (let word = 0; word < words; word++) bits[own + word] = (bits[own + word] ?? 0) | (bits[other + word] ?? 0);
+        const at = own + (dependency >>> 5);
+        bits[at] = (bits[at] ?? 0) | (1 << (dependency & 31));
+      }
+    }
+    return bits;
+  }
 }

@@ -1,10 +1,10 @@
 import { Environment } from "@marcbachmann/cel-js";
 import { RE2JS } from "re2js";
-import type { LinearRegex } from "./cost.ts";
-import { instrument, Meter, maxCost, maxPatternLength } from "./cost.ts";
+import { instrument, Meter, maxCost } from "./cost.ts";
 import { MillraceError } from "./errors.ts";
 import type { Value } from "./json-values.ts";
 import { closest } from "./names.ts";
+import { Patterns } from "./patterns.ts";
 import type { CelEvaluator, CelNode, CelOperator, Reference } from "./references.ts";
 import {
   boundNames,
@@ -67,6 +67,12 @@ export interface ExpressionFault {
   readonly mend: string;
 }
 
+/** How many faults of one expression are told. */
+const maxFaults = 5;
+
+/** A DNS label's: no name is longer. */
+const maxStepNameLength = 63;
+
 const executionKeys = ["name", "namespace", "uid"];
 
 interface Program {
@@ -79,6 +85,7 @@ interface Program {
 export class ExpressionCompiler {
   readonly #environment: Environment;
   readonly #meter = new Meter();
+  readonly #patterns = new Patterns((pattern) => RE2JS.compile(pattern));
   readonly #fieldAccess: CelOperator;
 
   constructor() {
@@ -116,19 +123,17 @@ export class ExpressionCompiler {
     const root = program.ast as CelNode;
     dotBracketsInHas(root, this.#fieldAccess);
     const references = referencesOf(root);
-    const faults = [
-      ...references.flatMap((reference) => referenceFaults(reference, site)),
-      ...nameFaults(root),
-      ...callFaults(root),
-    ];
-    if (faults.length > 0)
-      return { ok: false, faults: [hyphenFault(source, site), ...faults].filter((fault) => fault !== undefined) };
+    const faults = [...faultsOf(root, references, site, this.#patterns).take(maxFaults)];
+    if (faults.length > 0) {
+      const hyphen = hyphenFault(source, site);
+      return { ok: false, faults: hyphen === undefined ? faults : [hyphen, ...faults] };
+    }
     const checked = program.check();
     if (!checked.valid) return { ok: false, faults: [parseFault(source, site, summaryOf(checked.error))] };
     if (site.result === "bool" && checked.type !== "bool" && checked.type?.startsWith("dyn") !== true) {
       return refused(`it gives ${checked.type}`, "write a condition that gives true or false");
     }
-    instrument(root, this.#meter, compileRegex);
+    instrument(root, this.#meter, this.#patterns);
     return { ok: true, expression: new CheckedExpression(source, site, program, references, this.#meter) };
   }
 }
@@ -145,12 +150,6 @@ function flattenRuntimeTypes(environment: Environment): void {
     return 0n;
   };
   probe({});
-}
-
-function compileRegex(pattern: string): LinearRegex {
-  if (pattern.length > maxPatternLength)
-    throw new Error(`matches() takes a pattern of at most ${maxPatternLength} characters`);
-  return RE2JS.compile(pattern);
 }
 
 class CheckedExpression implements Expression {
@@ -234,6 +233,18 @@ function refused(message: string, mend: string): ExpressionResult {
   return { ok: false, faults: [{ message, mend }] };
 }
 
+/** One at a time: each may take its while, and nobody reads hundreds. */
+function* faultsOf(
+  root: CelNode,
+  references: readonly Reference[],
+  site: ExpressionSite,
+  patterns: Patterns,
+): Generator<ExpressionFault> {
+  for (const reference of references) yield* referenceFaults(reference, site);
+  yield* nameFaults(root);
+  yield* callFaults(root, patterns);
+}
+
 function referenceFaults(reference: Reference, site: ExpressionSite): readonly ExpressionFault[] {
   const [key] = reference.path;
   switch (reference.root) {
@@ -305,37 +316,45 @@ function nameFaults(root: CelNode): readonly ExpressionFault[] {
 }
 
 /** What cel-js offers beyond CEL and cannot be metered or has no use here; and patterns that no input can make right. */
-function callFaults(node: CelNode): readonly ExpressionFault[] {
-  return [...ownCallFaults(node), ...childrenOf(node).flatMap(callFaults)];
+function* callFaults(node: CelNode, patterns: Patterns): Generator<ExpressionFault> {
+  yield* ownCallFaults(node, patterns);
+  for (const child of childrenOf(node)) yield* callFaults(child, patterns);
 }
 
-function ownCallFaults(node: CelNode): readonly ExpressionFault[] {
+function ownCallFaults(node: CelNode, patterns: Patterns): readonly ExpressionFault[] {
   if (node.op !== "rcall") return [];
   const [name, , [first]] = node.args as [string, CelNode, CelNode[]];
   if (name === "json")
     return [{ message: "json() is not available", mend: "a payload of type application/json is a value already" }];
   if (name !== "matches" || first?.op !== "value" || typeof first.args !== "string") return [];
   try {
-    compileRegex(first.args);
+    patterns.addConstant(first.args);
     return [];
   } catch (error) {
-    return [
-      { message: `the pattern of matches() is not valid: ${summaryOf(error)}`, mend: "write it in RE2's syntax" },
-    ];
+    const message = `the pattern of matches() cannot be used: ${summaryOf(error)}`;
+    return [{ message, mend: "write it in RE2's syntax, small, or let a processor match" }];
   }
 }
 
 /** `steps.a-b` where a step a-b exists: said before all else, for the other messages follow from it. */
 function hyphenFault(source: string, site: ExpressionSite): ExpressionFault | undefined {
   for (const [, written = ""] of source.matchAll(/\bsteps\.([a-z0-9]+(?:-[a-z0-9]+)+)/g)) {
-    const name = [...site.steps.keys()]
-      .filter((step) => step.includes("-") && written.startsWith(step))
-      .sort((a, b) => b.length - a.length)[0];
+    const name = longestStep(written, site);
     if (name === undefined) continue;
     return {
       message: `steps.${written} is read as a subtraction, because of the hyphen`,
       mend: `write ${accessTo(name)}`,
     };
+  }
+  return undefined;
+}
+
+/** The step whose name, with a hyphen in it, `written` begins with. */
+function longestStep(written: string, { steps }: ExpressionSite): string | undefined {
+  for (let end = Math.min(written.length, maxStepNameLength); written.includes("-"); end--) {
+    const name = written.slice(0, end);
+    if (!name.includes("-")) return undefined;
+    if (steps.has(name)) return name;
   }
   return undefined;
 }

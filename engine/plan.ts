@@ -1,5 +1,5 @@
 import type { Dag, DagFault } from "./dag.ts";
-import { ancestorsOf, buildDag } from "./dag.ts";
+import { Ancestry, buildDag } from "./dag.ts";
 import { MillraceError } from "./errors.ts";
 import type { Expression, ExpressionSite } from "./expressions.ts";
 import { ExpressionCompiler, executionInput } from "./expressions.ts";
@@ -70,7 +70,16 @@ export type Compilation =
   | { readonly ok: true; readonly plan: Plan }
   | { readonly ok: false; readonly problems: readonly Problem[] };
 
-/** Checks a definition against the Processors that it names and resolves it; gives all problems, not only the first. */
+/** The length of all expressions of a Pipeline together, in characters. */
+export const maxExpressionsLength = 64 * 1024;
+
+/** How many expressions, and how many faults of the graph, are told: nobody mends hundreds at once, and saying each takes time. */
+const maxRefusals = 20;
+
+/**
+ * Checks a definition against the Processors that it names and resolves it; gives all problems, not only the first, but
+ * of expressions and of the graph no more than twenty.
+ */
 export function compile(definition: PipelineDefinition, processors: ReadonlyMap<string, ProcessorFacts>): Compilation {
   return new Compiler(definition, processors).compile();
 }
@@ -108,10 +117,19 @@ interface Origins {
   readonly given: readonly number[];
 }
 
+/** What a step is resolved against. */
+interface Surroundings {
+  readonly dag: Dag;
+  readonly ancestry: Ancestry;
+  readonly origins: Origins;
+  readonly facts: ProcessorFacts | undefined;
+}
+
 class Compiler {
   readonly #definition: PipelineDefinition;
   readonly #processors: ReadonlyMap<string, ProcessorFacts>;
   readonly #problems: Problem[] = [];
+  #refusedExpressions = 0;
   readonly #expressions = new ExpressionCompiler();
   readonly #indexes: ReadonlyMap<string, number>;
 
@@ -123,12 +141,14 @@ class Compiler {
 
   compile(): Compilation {
     this.#checkParameters();
+    this.#checkExpressionLengths();
     const facts = this.#definition.steps.map((step, index) => this.#factsOf(step, index));
     const built = buildDag(this.#definition.steps);
     if (!built.ok) return this.#refuseGraph(built.faults, facts);
     const origins = this.#resolveOrigins(built.dag, facts);
+    const ancestry = new Ancestry(built.dag);
     const steps = this.#definition.steps.map((step, index) =>
-      this.#planStep(step, index, built.dag, origins, facts[index]),
+      this.#planStep(step, index, { ...built, ancestry, origins, facts: facts[index] }),
     );
     const output = this.#expression(this.#definition.output, "output", undefined, () => true, "any");
     const outputOrigin = this.#definition.output === undefined ? this.#soleSink(built.dag, origins) : executionInput;
@@ -144,7 +164,7 @@ class Compiler {
 
   /** Without a graph nobody knows what comes before what, but all else is still worth saying. */
   #refuseGraph(faults: readonly DagFault[], facts: readonly (ProcessorFacts | undefined)[]): Compilation {
-    for (const fault of faults) this.#problems.push(this.#dagProblem(fault));
+    for (const fault of faults.slice(0, maxRefusals)) this.#problems.push(this.#dagProblem(fault));
     for (const [index, step] of this.#definition.steps.entries()) {
       this.#options(step, index, facts[index]);
       this.#expression(step.input, `steps[${index}].input`, step.name, () => true, "any");
@@ -173,10 +193,23 @@ class Compiler {
     }
   }
 
+  /** Parsing and checking take up to 2 µs a character, and nothing else runs meanwhile. */
+  #checkExpressionLengths(): void {
+    const { steps, output } = this.#definition;
+    let length = output?.length ?? 0;
+    for (const { when, input } of steps) length += (when?.length ?? 0) + (input?.length ?? 0);
+    if (length <= maxExpressionsLength) return;
+    const message = `The Pipeline's expressions have ${length} characters together; the limit is ${maxExpressionsLength}.`;
+    const mend = "Shorten them, or let processors do what they do.";
+    this.#report("steps", "InvalidExpression", message, mend);
+    this.#refusedExpressions = maxRefusals;
+  }
+
   #factsOf(step: StepDefinition, index: number): ProcessorFacts | undefined {
     const facts = this.#processors.get(step.processor);
     if (facts !== undefined) return facts;
-    const suggestion = closest(step.processor, this.#processors.keys());
+    const isOneOfMany = this.#problems.length >= maxRefusals;
+    const suggestion = isOneOfMany ? undefined : closest(step.processor, this.#processors.keys());
     const mend =
       suggestion === undefined
         ? `Create a Processor named ${step.processor}, or name another.`
@@ -259,15 +292,8 @@ class Compiler {
     return origin;
   }
 
-  #planStep(
-    step: StepDefinition,
-    index: number,
-    dag: Dag,
-    origins: Origins,
-    facts: ProcessorFacts | undefined,
-  ): PlanStep {
-    const ancestors = ancestorsOf(dag, index);
-    const isAncestor = (other: number) => ancestors.has(other);
+  #planStep(step: StepDefinition, index: number, { dag, ancestry, origins, facts }: Surroundings): PlanStep {
+    const isAncestor = (other: number) => ancestry.isAncestor(other, index);
     const path = `steps[${index}]`;
     return {
       index,
@@ -302,7 +328,7 @@ class Compiler {
     isAncestor: (step: number) => boolean,
     result: ExpressionSite["result"],
   ): Expression | undefined {
-    if (source === undefined) return undefined;
+    if (source === undefined || this.#refusedExpressions >= maxRefusals) return undefined;
     const parameters = this.#definition.parameters.map((parameter) => parameter.name);
     const site: ExpressionSite = {
       field,
@@ -314,6 +340,7 @@ class Compiler {
     };
     const compiled = this.#expressions.compile(source, site);
     if (compiled.ok) return compiled.expression;
+    this.#refusedExpressions++;
     for (const { message, mend } of compiled.faults) {
       this.#report(
         field,

@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { ancestorsOf, buildDag } from "../../engine/dag.ts";
+import { Ancestry, buildDag } from "../../engine/dag.ts";
 import { workQueue } from "../../engine/strategies/work-queue.ts";
 import { pipeline, planOf, step } from "../support/pipelines.ts";
 
@@ -44,9 +44,22 @@ describe("dag", () => {
   });
 
   it("knows all ancestors, not only the direct ones", () => {
-    const dag = dagOf("a b<a c<b d");
-    expect([...ancestorsOf(dag, 2)]).to.have.members([0, 1]);
-    expect([...ancestorsOf(dag, 3)]).to.deep.equal([]);
+    const ancestry = new Ancestry(dagOf("a b<a c<b d"));
+    const ancestorsOf = (node: number) => [0, 1, 2, 3].filter((other) => ancestry.isAncestor(other, node));
+    expect([0, 1, 2, 3].map(ancestorsOf)).to.deep.equal([[], [0], [0, 1], []]);
+  });
+
+  it("knows the ancestors of a long chain, far and near", () => {
+    const chain = Array.from({ length: 100 }, (_, index) => (index === 0 ? "n0" : `n${index}<n${index - 1}`));
+    const ancestry = new Ancestry(dagOf(chain.join(" ")));
+    for (const [ancestor, node] of [
+      [0, 99],
+      [31, 32],
+      [32, 64],
+      [63, 95],
+    ] as const) {
+      expect([ancestry.isAncestor(ancestor, node), ancestry.isAncestor(node, ancestor)]).to.deep.equal([true, false]);
+    }
   });
 
   it("names a duplicate, a missing dependency and every separate cycle", () => {

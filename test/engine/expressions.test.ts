@@ -163,7 +163,7 @@ describe("expressions: references", () => {
     ["input.", "Expected IDENTIFIER"],
     ["1 + 'a'", "no such overload"],
     ["[1].map(input, input)", "choose another name"],
-    ["'a'.matches('(')", "the pattern of matches() is not valid"],
+    ["'a'.matches('(')", "the pattern of matches() cannot be used"],
     ["b'{}'.json()", "json() is not available"],
     ["x".repeat(maxExpressionLength + 1), "write at most"],
   ];

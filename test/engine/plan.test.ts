@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import { MillraceError } from "../../engine/errors.ts";
-import { bindParameters, executionInput } from "../../engine/plan.ts";
+import { bindParameters, executionInput, maxExpressionsLength } from "../../engine/plan.ts";
 import { facts, pipeline, planOf, problemsOf, processors, step } from "../support/pipelines.ts";
 
 const analyze = (name: string, dependsOn: readonly string[] = [], more = {}) =>
@@ -134,5 +134,41 @@ describe("bindParameters", () => {
   it("refuses a missing and an unknown one by name", () => {
     expect(() => bindParameters(plan, {})).to.throw(MillraceError, "needs the parameter top");
     expect(() => bindParameters(plan, { top: 1, langage: "de" })).to.throw(MillraceError, "did you mean language?");
+  });
+});
+
+describe("compile: what a large Pipeline may take", () => {
+  const many = (count: number, when: (index: number) => string) =>
+    pipeline(
+      Array.from({ length: count }, (_, index) => step(`s${index}`, [], { when: when(index) })),
+      { output: "input" },
+    );
+
+  it("refuses a Pipeline whose patterns together are too large", () => {
+    const problems = problemsOf(many(1_000, (index) => `'a'.matches('(a{1,30}){1,30}${index}')`));
+    expect(problems).to.have.length(20);
+    expect(problems[0]).to.include({ path: "steps[10].when", reason: "InvalidExpression" });
+    expect(problems[0]?.message).to.contain("20000 instructions");
+  });
+
+  it("takes the same pattern in each of a thousand steps", () => {
+    planOf(many(1_000, () => "'a'.matches('(a{1,30}){1,30}')"));
+  });
+
+  it("refuses expressions that are too long together, once and unread", () => {
+    const problems = problemsOf(many(1_000, () => `${"x".repeat(140)} + (`));
+    expect(problems.map(({ path, reason }) => `${path} ${reason}`)).to.deep.equal(["steps InvalidExpression"]);
+    expect(problems[0]?.message).to.contain(`${maxExpressionsLength}`);
+  });
+
+  it("tells the first twenty expressions and missing steps that are wrong, and five faults of each", () => {
+    expect(problemsOf(many(30, () => Array(9).fill("steps.no.output").join("+")))).to.have.length(20 * 5);
+    const missing = Array.from({ length: 30 }, (_, index) => step(`s${index}`, ["no"]));
+    expect(problemsOf(pipeline(missing, { output: "input" }))).to.have.length(20);
+  });
+
+  it("names every Processor that does not exist, however many", () => {
+    const steps = Array.from({ length: 30 }, (_, index) => step(`s${index}`, [], { processor: `no-${index}` }));
+    expect(problemsOf(pipeline(steps, { output: "input" }))).to.have.length(30);
   });
 });
