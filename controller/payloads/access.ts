@@ -4,40 +4,60 @@ import type { Clock } from "../../engine/clock.ts";
 import type { Json, JsonObject } from "../../engine/payload.ts";
 import type { Client, Resource } from "../api/client.ts";
 import { subjectAccessReviews, tokenReviews } from "../api/kinds.ts";
+import { Flights } from "./flights.ts";
 
 /** How long a yes is believed without asking again, in milliseconds: what a revoked right outlives its revocation by. */
 const believedForMs = 10_000;
-const maxBelieved = 1_000;
+
+/** How long a no is: short, so that a Role that was just bound is seen, and long enough for one that asks in a loop to cost next to nothing. In milliseconds. */
+const refusedForMs = 1_000;
+
+const maxKept = 1_000;
+
+/** Anybody may make the controller ask the API server, whose connections its own work needs too. */
+const maxReviews = 8;
 
 export type Access =
   | { readonly kind: "Allowed" }
   | { readonly kind: "Unauthenticated" }
+  /** Too many are being asked about; later may do. */
+  | { readonly kind: "Busy" }
   | { readonly kind: "Denied"; readonly user: string; readonly reason: string };
 
 /** Who may read the payloads of a namespace: whoever the API server lets `get` `executions/payload` there. */
 export class PayloadAccess {
   readonly #client: Client;
-  /** Only a yes is kept, under the token's hash, so that no token stays in memory. */
+  /** Under the token's hash, so that no token stays in memory. Apart from the noes, of which anybody can make many. */
   readonly #allowed: LRUCache<string, Access>;
+  readonly #refused: LRUCache<string, Access>;
+  readonly #asking = new Flights<Access>();
+  #reviews = 0;
 
   constructor(client: Client, clock: Clock) {
     this.#client = client;
-    this.#allowed = new LRUCache({
-      max: maxBelieved,
-      ttl: believedForMs,
-      ttlResolution: 0,
-      perf: { now: () => clock.monotonic() },
-    });
+    const common = { max: maxKept, ttlResolution: 0, perf: { now: () => clock.monotonic() } };
+    this.#allowed = new LRUCache({ ...common, ttl: believedForMs });
+    this.#refused = new LRUCache({ ...common, ttl: refusedForMs });
   }
 
-  /** TokenReview, then SubjectAccessReview. Throws ApiError when the API server does not answer. */
+  /** TokenReview, then SubjectAccessReview, of at most 8 tokens at a time. Throws ApiError when the API server does not answer. */
   async check(token: string, namespace: string, signal: AbortSignal): Promise<Access> {
     const key = createHash("sha256").update(`${namespace}\n${token}`).digest("base64");
-    const known = this.#allowed.get(key);
+    const known = this.#allowed.get(key) ?? this.#refused.get(key);
     if (known !== undefined) return known;
-    const access = await this.#ask(token, namespace, signal);
-    if (access.kind === "Allowed") this.#allowed.set(key, access);
-    return access;
+    return await this.#asking.board(key, (ownSignal) => this.#bounded(key, token, namespace, ownSignal), signal);
+  }
+
+  async #bounded(key: string, token: string, namespace: string, signal: AbortSignal): Promise<Access> {
+    if (this.#reviews >= maxReviews) return { kind: "Busy" };
+    this.#reviews += 1;
+    try {
+      const access = await this.#ask(token, namespace, signal);
+      (access.kind === "Allowed" ? this.#allowed : this.#refused).set(key, access);
+      return access;
+    } finally {
+      this.#reviews -= 1;
+    }
   }
 
   async #ask(token: string, namespace: string, signal: AbortSignal): Promise<Access> {

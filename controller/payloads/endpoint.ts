@@ -134,6 +134,9 @@ class PayloadHandler {
   async #authorize(request: IncomingMessage, namespace: string, signal: AbortSignal): Promise<void> {
     const token = /^Bearer\s+(\S+)$/i.exec(request.headers.authorization ?? "")?.[1];
     const access = token === undefined ? undefined : await this.#access.check(token, namespace, signal);
+    if (access?.kind === "Busy") {
+      throw new Refusal(429, "TooManyRequests", "too many tokens are being asked about; try again in a second");
+    }
     if (access === undefined || access.kind === "Unauthenticated") {
       throw new Refusal(401, "Unauthorized", "a bearer token that the cluster knows is needed");
     }
@@ -211,5 +214,6 @@ function refuse(response: ServerResponse, refusal: Refusal): void {
   });
   const head: Record<string, string> = { "content-type": "application/json" };
   if (code === 401) head["www-authenticate"] = 'Bearer realm="millrace"';
+  if (code === 429) head["retry-after"] = "1";
   response.writeHead(code, head).end(body);
 }

@@ -106,7 +106,7 @@ describe("the payload endpoint", () => {
     expect(known).to.deep.equal(unknown);
   });
 
-  it("asks again after ten seconds, and never believes a no", async () => {
+  it("asks again after ten seconds, and after one where the answer was no", async () => {
     const time = new VirtualTime();
     const reviews = new Reviews();
     await using at = await opened(reviews, time.ports);
@@ -117,7 +117,34 @@ describe("the payload endpoint", () => {
     await time.advance(10_001);
     expect((await at.get(path, "reader")).status).to.equal(403);
     reviews.allowed = true;
+    const asked = reviews.asked;
+    for (let count = 0; count < 3; count++) expect((await at.get(path, "reader")).status).to.equal(403);
+    for (let count = 0; count < 3; count++) expect((await at.get(path, "nobody")).status).to.equal(401);
+    expect(reviews.asked).to.equal(asked + 1);
+    await time.advance(1_001);
     expect((await at.get(path, "reader")).status).to.equal(200);
+  });
+
+  it("asks the API server about few tokens at a time, and once about one", async () => {
+    const reviews = new Reviews();
+    const create = reviews.client.create.bind(reviews.client);
+    const [gate, full] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    (reviews.client as { create: unknown }).create = async (...args: Parameters<typeof create>) => {
+      const answer = create(...args);
+      if (reviews.asked === 8) full.resolve();
+      await gate.promise;
+      return await answer;
+    };
+    await using at = await opened(reviews);
+    const first = Array.from({ length: 8 }, (_, index) => at.get(path, `unknown-${index}`));
+    await full.promise;
+    const busy = await at.get(path, "reader");
+    expect([busy.status, busy.headers.get("retry-after")]).to.deep.equal([429, "1"]);
+    const again = at.get(path, "unknown-0");
+    gate.resolve();
+    for (const response of await Promise.all([...first, again])) expect(response.status).to.equal(401);
+    expect(reviews.asked).to.equal(8);
+    expect((await at.get(path, "reader")).status).to.equal(404);
   });
 
   it("says PayloadLost for a small corrupt payload, and breaks off a large one", async () => {
