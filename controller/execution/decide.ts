@@ -24,7 +24,8 @@ export type PipelineFacts =
   | { readonly kind: "NotReady"; readonly name: string; readonly reason: string; readonly message: string }
   /** An inline spec that no change of any Processor would make right. */
   | { readonly kind: "Invalid"; readonly message: string }
-  | { readonly kind: "RevisionLost"; readonly message: string }
+  /** What it started with is gone, or does not compile any more. */
+  | { readonly kind: "RevisionLost"; readonly reason: string; readonly message: string }
   | {
       readonly kind: "Ready";
       readonly pipeline: CompiledPipeline;
@@ -102,7 +103,7 @@ function decideUnfinished(execution: Execution, facts: PipelineFacts): Decision 
         message: `spec.pipelineSpec: ${facts.message}`,
       };
     case "RevisionLost":
-      return { action: "Conclude", phase: "Failed", reason: "NotFound", message: facts.message };
+      return { action: "Conclude", phase: "Failed", reason: facts.reason, message: facts.message };
     case "Ready":
       break;
   }

@@ -60,14 +60,15 @@ export class Gatherer {
     return this.#ready(execution, entry.state.pipeline);
   }
 
+  /** A revision never changes: one that cannot be read or compiled now never can. */
   async #pinned(execution: Execution, revision: string, signal: AbortSignal): Promise<PipelineFacts> {
     const namespace = execution.metadata.namespace ?? "";
     try {
       return this.#ready(execution, await this.#deps.catalog.revisions.read(namespace, revision, signal));
     } catch (error) {
-      if (!(error instanceof MillraceError) || error.code !== "NotFound") throw error;
+      if (!(error instanceof MillraceError)) throw error;
       const message = `the run cannot go on: ${error.message}; create the Execution anew`;
-      return { kind: "RevisionLost", message };
+      return { kind: "RevisionLost", reason: error.code, message };
     }
   }
 

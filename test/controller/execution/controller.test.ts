@@ -33,6 +33,17 @@ function wide(stage: Stage, count: number): { readonly names: string[]; readonly
   return { names, held };
 }
 
+/** What a controller that died a minute ago left behind. */
+function interrupted(stage: Stage): ExecutionStatus {
+  return {
+    phase: "Running",
+    pipelineRevision: "article-1",
+    startTime: new Date(stage.ports.clock.now() - 60_000).toISOString(),
+    owner: { replica: "dead", epoch: 1 },
+    steps: [{ name: "clean", state: "Running", attempts: 1 }],
+  };
+}
+
 describe("the Execution controller", () => {
   it("runs a short Execution at the price of one write and no event", async () => {
     await using stage = new Stage();
@@ -164,6 +175,22 @@ describe("the Execution controller", () => {
     expect(status?.steps?.[0]?.state).to.equal("Cancelled");
     expect(stage.calls).to.deep.equal([]);
   });
+
+  for (const [what, revision, reason] of [
+    ["is gone", undefined, "NotFound"],
+    ["does not compile any more", "Broken", "Internal"],
+  ] as const) {
+    it(`fails a run whose revision ${what}, and says so`, async () => {
+      await using stage = new Stage();
+      if (revision !== undefined) stage.revisions.set("article-1", revision);
+      stage.api.put("one", { pipeline: "article" }, interrupted(stage));
+      await stage.settle();
+      const { status } = stage.api.execution("one");
+      expect(status?.phase).to.equal("Failed");
+      expect(condition(status, "Succeeded")).to.deep.include({ status: "False", reason });
+      expect(condition(status, "Succeeded")?.message).to.contain("the run cannot go on");
+    });
+  }
 
   it("counts take-overs until a step is newly recorded", async () => {
     await using stage = new Stage();

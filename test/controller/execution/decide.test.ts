@@ -85,7 +85,7 @@ const table: readonly (readonly [string, Facts, Readonly<Record<string, unknown>
   ],
   [
     "to fail a run whose revision is lost",
-    facts({ pipeline: { kind: "RevisionLost", message: "gone" } }),
+    facts({ pipeline: { kind: "RevisionLost", reason: "NotFound", message: "gone" } }),
     { action: "Conclude", phase: "Failed", reason: "NotFound" },
   ],
   [

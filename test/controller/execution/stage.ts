@@ -93,7 +93,8 @@ export class Stage implements AsyncDisposable {
   readonly calls: string[];
   readonly processors = new Register<ProcessorEntry>();
   readonly pipelines = new Register<PipelineEntry>();
-  readonly revisions = new Map<string, CompiledPipeline>();
+  /** `Broken`: this version of ours does not compile it. */
+  readonly revisions = new Map<string, CompiledPipeline | "Broken">();
   work: Work = succeed;
   readonly #cache = new Map<ObjectKey, KubernetesObject>();
   readonly #queued = new Set<ObjectKey>();
@@ -223,6 +224,10 @@ export class Stage implements AsyncDisposable {
         },
         read: (_namespace, name) => {
           const found = this.revisions.get(name);
+          if (found === "Broken") {
+            const message = `ControllerRevision "${name}" does not compile any more: steps[0].when: …`;
+            return Promise.reject(new MillraceError("Internal", message));
+          }
           return found === undefined
             ? Promise.reject(new MillraceError("NotFound", `ControllerRevision "${name}" is gone`))
             : Promise.resolve(found);
