@@ -116,8 +116,8 @@ function startEndpoint(
   { runtime, store, uids }: Parts,
   address: NonNullable<ControllerOptions["payloads"]>,
 ): Promise<PayloadEndpoint> {
-  const { client, ports } = runtime;
-  return servePayloads({ client, ports, store, namespaces: uids, ...address });
+  const { client, ports, logger } = runtime;
+  return servePayloads({ client, ports, logger, store, namespaces: uids, ...address });
 }
 
 /** Rejects when a kind cannot be listed within two minutes. */

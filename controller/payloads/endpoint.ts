@@ -6,6 +6,7 @@ import type { Ports } from "../../engine/clock.ts";
 import { MillraceError, toMillraceError } from "../../engine/errors.ts";
 import { binaryType } from "../../engine/payload.ts";
 import { ApiError, type Client } from "../api/client.ts";
+import type { Logger } from "../runtime/logger.ts";
 import { PayloadAccess } from "./access.ts";
 import { isDigest } from "./digest.ts";
 import type { NamespaceUids } from "./namespaces.ts";
@@ -16,6 +17,7 @@ export interface PayloadEndpointOptions {
   readonly store: PayloadStore;
   readonly namespaces: NamespaceUids;
   readonly ports: Ports;
+  readonly logger: Logger;
   /** Where to listen. Without `tls` only a loopback address: tokens travel over this connection. */
   readonly host: string;
   /** 0: any free port. */
@@ -48,6 +50,10 @@ export async function servePayloads(options: PayloadEndpointOptions): Promise<Pa
   const listener = (request: IncomingMessage, response: ServerResponse) => void handler.handle(request, response);
   const server = tls === undefined ? createServer(listener) : createTlsServer({ ...tls }, listener);
   const port = await listening(server, host, options.port);
+  // A connection that cannot be accepted, for want of file descriptors, say, is not the end of the process.
+  server.on("error", (error) =>
+    options.logger.warn({ err: error }, "the payload endpoint could not take a connection"),
+  );
   const scheme = tls === undefined ? "http" : "https";
   return {
     url: `${scheme}://${isIP(host) === 6 ? `[${host}]` : host}:${port}`,
@@ -61,13 +67,17 @@ function isLoopback(host: string): boolean {
 
 function listening(server: Server, host: string, port: number): Promise<number> {
   return new Promise((resolve, reject) => {
-    server.once("error", (cause) => {
+    const onError = (cause: unknown) => {
       const mend = "choose another port, or 0 for any free one";
       reject(
         new MillraceError("Unavailable", `the payload endpoint cannot listen on ${host}:${port}; ${mend}`, { cause }),
       );
+    };
+    server.once("error", onError);
+    server.listen(port, host, () => {
+      server.off("error", onError);
+      resolve((server.address() as AddressInfo).port);
     });
-    server.listen(port, host, () => resolve((server.address() as AddressInfo).port));
   });
 }
 
@@ -154,7 +164,9 @@ interface Wanted {
 }
 
 function parse(target: string): Wanted {
-  const { pathname, searchParams } = new URL(target, "http://payloads");
+  const url = URL.parse(target, "http://payloads");
+  if (url === null) throw new Refusal(400, "BadRequest", "the request's target is not a path");
+  const { pathname, searchParams } = url;
   const [, namespace, digest] = pathPattern.exec(pathname) ?? [];
   if (namespace === undefined || digest === undefined) {
     throw new Refusal(404, "NotFound", "there is nothing here but /v1/namespaces/NAMESPACE/payloads/DIGEST");

@@ -1,4 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
+import type { EventEmitter } from "node:events";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect } from "chai";
@@ -9,7 +11,7 @@ import { RemotePayloads } from "../../../controller/payloads/remote.ts";
 import { systemPorts } from "../../../engine/clock.ts";
 import { MillraceError } from "../../../engine/errors.ts";
 import { BytesPayload, textPayload } from "../../../engine/payload.ts";
-import { VirtualTime } from "../runtime/fakes.ts";
+import { silentLogger, VirtualTime } from "../runtime/fakes.ts";
 import { namespaceUid, never, temporaryStore } from "./store-folder.ts";
 
 /** An API server that knows two tokens, and lets one of them read in `team`. */
@@ -47,7 +49,7 @@ async function opened(reviews: Reviews, ports = systemPorts) {
   await using stack = new AsyncDisposableStack();
   const folder = stack.use(await temporaryStore());
   const namespaces = new NamespaceUids(reviews.client, ports.clock);
-  const common = { client: reviews.client, store: folder.store, namespaces, ports };
+  const common = { client: reviews.client, store: folder.store, namespaces, ports, logger: silentLogger };
   const endpoint = stack.use(await servePayloads({ ...common, host: "127.0.0.1", port: 0 }));
   const kept = stack.move();
   const get = (path: string, token?: string, method = "GET") =>
@@ -94,6 +96,7 @@ describe("the payload endpoint", () => {
     expect(await codes(path.replace(/.{4}$/, "0000"), "reader")).to.deep.equal([404, "NotFound"]);
     expect(await codes("/v1/namespaces/team/payloads/sha256:..%2F..%2Fetc", "reader")).to.deep.equal([404, "NotFound"]);
     expect(await codes("/", "reader")).to.deep.equal([404, "NotFound"]);
+    expect(await codes("//", "reader")).to.deep.equal([400, "BadRequest"]);
     expect(await codes(path, "reader", "DELETE")).to.deep.equal([405, "MethodNotAllowed"]);
     expect(await codes(`${path}?contentType=text%2Fhtml%0d%0ax:y`, "reader")).to.deep.equal([400, "BadRequest"]);
   });
@@ -175,11 +178,38 @@ describe("the payload endpoint", () => {
     expect((await at.get(path, "reader")).status).to.equal(503);
   });
 
+  it("outlives connections that it cannot accept", async () => {
+    const servers: EventEmitter[] = [];
+    const onListening = (message: unknown) => servers.push((message as { readonly server: EventEmitter }).server);
+    subscribe("tracing:net.server.listen:asyncEnd", onListening);
+    await using at = await opened(new Reviews());
+    unsubscribe("tracing:net.server.listen:asyncEnd", onListening);
+    expect(servers).to.have.length(1);
+    // As node:net reports a failed accept; without a listener the second one would throw.
+    for (let count = 0; count < 3; count++) servers[0]?.emit("error", new Error("accept EMFILE"));
+    expect((await at.get(path)).status).to.equal(401);
+  });
+
+  it("says that the address is taken", async () => {
+    await using at = await opened(new Reviews());
+    const port = Number(new URL(at.endpoint.url).port);
+    const namespaces = new NamespaceUids(new Reviews().client, systemPorts.clock);
+    const common = { client: new Reviews().client, store: at.folder.store, namespaces, ports: systemPorts };
+    const second = servePayloads({ ...common, logger: silentLogger, host: "127.0.0.1", port });
+    expect(await second.catch((error: unknown) => error)).to.include({ code: "Unavailable" });
+  });
+
   it("does not listen on other addresses than loopback without TLS, and says what would be right", async () => {
     const reviews = new Reviews();
     await using folder = await temporaryStore();
     const namespaces = new NamespaceUids(reviews.client, systemPorts.clock);
-    const common = { client: reviews.client, store: folder.store, namespaces, ports: systemPorts };
+    const common = {
+      client: reviews.client,
+      store: folder.store,
+      namespaces,
+      ports: systemPorts,
+      logger: silentLogger,
+    };
     let refused: unknown;
     await servePayloads({ ...common, host: "0.0.0.0", port: 0 }).catch((error: unknown) => {
       refused = error;
