@@ -1,7 +1,9 @@
-import type { Execution } from "../api/types.ts";
+import { parseDurationMs } from "../api/quantities.ts";
+import type { Execution, InlinePipelineSpec } from "../api/types.ts";
 import type { CompiledPipeline, PipelineState } from "../catalog.ts";
 import { conditionOf, isFinished } from "./objects.ts";
 import { maxTakeovers } from "./ownership.ts";
+import { pipelineTimeout } from "./status.ts";
 
 /** Everything that a decision about one Execution needs; all reads are done before. */
 export interface Facts {
@@ -21,7 +23,14 @@ export interface Facts {
 
 export type PipelineFacts =
   | { readonly kind: "Missing"; readonly name: string }
-  | { readonly kind: "NotReady"; readonly name: string; readonly reason: string; readonly message: string }
+  | {
+      readonly kind: "NotReady";
+      readonly name: string;
+      readonly reason: string;
+      readonly message: string;
+      /** Of an inline spec: its `timeout`, in milliseconds. */
+      readonly timeoutMs?: number;
+    }
   /** An inline spec that no change of any Processor would make right. */
   | { readonly kind: "Invalid"; readonly message: string }
   /** What it started with is gone, or does not compile any more. */
@@ -39,8 +48,14 @@ export type Decision =
   | { readonly action: "None"; readonly why: "Gone" | "BeingDeleted" | "Stopping" | "Settled" }
   /** It runs here: tell the run what the spec says now. */
   | { readonly action: "Observe" }
-  /** Not startable yet. */
-  | { readonly action: "Wait"; readonly reason: WaitReason; readonly message: string }
+  /** Not startable yet, or not resumable. */
+  | {
+      readonly action: "Wait";
+      readonly reason: WaitReason;
+      readonly message: string;
+      /** When the timeout of a run that began is over, on the clock of `nowMs`; absent: none runs. */
+      readonly overAtMs?: number;
+    }
   /** It will never run, or not on: record the outcome. */
   | {
       readonly action: "Conclude";
@@ -74,7 +89,7 @@ export function decide(facts: Facts): Decision {
     };
   }
   if ((execution.status?.owner?.takeovers ?? 0) >= maxTakeovers) return crashLoop();
-  return decideUnfinished(execution, facts.pipeline);
+  return decideUnfinished(execution, facts);
 }
 
 function decideFinished(execution: Execution, { ttlSeconds, nowMs }: Facts): Decision {
@@ -89,12 +104,18 @@ function decideFinished(execution: Execution, { ttlSeconds, nowMs }: Facts): Dec
   return atMs <= nowMs ? { action: "Delete" } : { action: "Expire", atMs };
 }
 
-function decideUnfinished(execution: Execution, facts: PipelineFacts): Decision {
+function decideUnfinished(execution: Execution, { pipeline: facts, nowMs }: Facts): Decision {
   switch (facts.kind) {
     case "Missing":
-      return wait("PipelineNotFound", `Pipeline "${facts.name}" does not exist in this namespace; create it`);
-    case "NotReady":
-      return wait("PipelineNotReady", `Pipeline "${facts.name}" is not ready: ${facts.reason}: ${facts.message}`);
+      return {
+        action: "Wait",
+        reason: "PipelineNotFound",
+        message: `Pipeline "${facts.name}" does not exist in this namespace; create it`,
+      };
+    case "NotReady": {
+      const message = `Pipeline "${facts.name}" is not ready: ${facts.reason}: ${facts.message}`;
+      return wait({ execution, nowMs, timeoutMs: facts.timeoutMs }, "PipelineNotReady", message);
+    }
     case "Invalid":
       return {
         action: "Conclude",
@@ -109,13 +130,26 @@ function decideUnfinished(execution: Execution, facts: PipelineFacts): Decision 
   }
   const { pipeline, waitingFor } = facts;
   if (waitingFor !== undefined) {
-    return wait("ProcessorNotReady", `Processor "${waitingFor.processor}" is not ready: ${waitingFor.why}`);
+    const message = `Processor "${waitingFor.processor}" is not ready: ${waitingFor.why}`;
+    return wait({ execution, nowMs, timeoutMs: pipeline.plan.timeoutMs }, "ProcessorNotReady", message);
   }
   return { action: execution.status?.owner === undefined ? "Start" : "Resume", pipeline };
 }
 
-function wait(reason: WaitReason, message: string): Decision {
-  return { action: "Wait", reason, message };
+interface Limits {
+  readonly execution: Execution;
+  readonly nowMs: number;
+  readonly timeoutMs: number | undefined;
+}
+
+/** A run that began and waits to be resumed has its timeout still: the time counts from `startTime`. */
+function wait({ execution, nowMs, timeoutMs }: Limits, reason: WaitReason, message: string): Decision {
+  const { startTime } = execution.status ?? {};
+  if (startTime === undefined || timeoutMs === undefined) return { action: "Wait", reason, message };
+  const overAtMs = Date.parse(startTime) + timeoutMs;
+  if (nowMs < overAtMs) return { action: "Wait", reason, message, overAtMs };
+  const over = `the run outlived its Pipeline's timeout of ${timeoutMs} ms while it waited to go on: ${message}`;
+  return { action: "Conclude", phase: "Failed", reason: pipelineTimeout, message: over };
 }
 
 function crashLoop(): Decision {
@@ -135,8 +169,13 @@ const ownFaults: readonly string[] = [
   "OptionsTooLarge",
 ];
 
-/** An inline spec that is not ready: for ever, or until a Processor is there. */
-export function inlineFacts(name: string, state: Extract<PipelineState, { ready: false }>): PipelineFacts {
-  const { reason, message } = state;
-  return ownFaults.includes(reason) ? { kind: "Invalid", message } : { kind: "NotReady", name, reason, message };
+/** An inline spec that is not ready: for ever, or until a Processor is there. Throws MillraceError InvalidInput for a timeout that is none. */
+export function inlineFacts(
+  name: string,
+  { timeout }: Pick<InlinePipelineSpec, "timeout">,
+  { reason, message }: Extract<PipelineState, { ready: false }>,
+): PipelineFacts {
+  if (ownFaults.includes(reason)) return { kind: "Invalid", message };
+  const limits = timeout === undefined ? {} : { timeoutMs: parseDurationMs(timeout, "spec.pipelineSpec.timeout") };
+  return { kind: "NotReady", name, reason, message, ...limits };
 }

@@ -51,7 +51,7 @@ export class Gatherer {
     if (revision !== undefined) return await this.#pinned(execution, revision, signal);
     if (pipelineSpec !== undefined) {
       const state = catalog.compileInline(namespace, execution.metadata.name, pipelineSpec);
-      if (!state.ready) return inlineFacts(execution.metadata.name, state);
+      if (!state.ready) return inlineFacts(execution.metadata.name, pipelineSpec, state);
       return this.#ready(execution, state.pipeline);
     }
     const entry = catalog.pipelines.get(namespace, name ?? "");

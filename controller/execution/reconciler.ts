@@ -1,7 +1,7 @@
 import { MillraceError } from "../../engine/errors.ts";
 import type { KubernetesObject } from "../api/client.ts";
 import { executions } from "../api/kinds.ts";
-import type { Execution, ExecutionStatus } from "../api/types.ts";
+import type { Condition, Execution, ExecutionStatus } from "../api/types.ts";
 import type { CompiledPipeline } from "../catalog.ts";
 import { isNotFound } from "../runtime/api-errors.ts";
 import type { ObjectKey } from "../runtime/object-key.ts";
@@ -17,7 +17,15 @@ import { nextOwner } from "./ownership.ts";
 import { firstReportMs } from "./progress.ts";
 import { LiveRun, type RunEnd } from "./runner.ts";
 import { type CachedExecution, slim } from "./slim.ts";
-import { cancelledRows, conditionsFor, renderStatus, saySame, type Verdict, withGeneration } from "./status.ts";
+import {
+  cancelledRows,
+  conditionsFor,
+  pipelineTimeout,
+  renderStatus,
+  saySame,
+  type Verdict,
+  withGeneration,
+} from "./status.ts";
 import { DelayQueue } from "./ttl.ts";
 import { Waiters } from "./waiters.ts";
 
@@ -136,7 +144,7 @@ class ExecutionReconciler implements ExecutionController {
         this.#live.get(key)?.observe(execution);
         return;
       case "Wait":
-        return await this.#wait(key, execution, facts, { phase: "Pending", ...decision }, signal);
+        return await this.#wait(key, execution, facts, decision, signal);
       case "Conclude":
         return await this.#conclude(execution, decision, signal);
       case "Start":
@@ -157,7 +165,7 @@ class ExecutionReconciler implements ExecutionController {
     key: ObjectKey,
     execution: Execution,
     facts: Facts,
-    verdict: Verdict,
+    { reason, message, overAtMs }: Extract<Decision, { action: "Wait" }>,
     signal: AbortSignal,
   ): Promise<void> {
     const namespace = execution.metadata.namespace ?? "";
@@ -167,12 +175,17 @@ class ExecutionReconciler implements ExecutionController {
       this.#later.set(key, key, sinceMs + firstReportMs);
       return;
     }
-    // The rows of a run that waits to be resumed stay as they are.
-    if (execution.status?.owner !== undefined) return;
+    if (overAtMs !== undefined) this.#later.set(key, key, overAtMs);
+    const verdict = { phase: "Pending", reason, message } as const;
     const generation = execution.metadata.generation ?? 1;
     const before = execution.status?.conditions ?? [];
     const conditions = conditionsFor(verdict, generation, before, facts.nowMs);
     if (saySame(before, conditions)) return;
+    // Of a run that waits to be resumed all else stays as it is.
+    if (execution.status?.owner !== undefined) {
+      await this.#say(execution, generation, conditions, signal);
+      return;
+    }
     const status = renderStatus({ verdict, generation, conditions: before, rows: [] }, facts.nowMs);
     await this.#put(execution, status, signal);
   }
@@ -184,12 +197,13 @@ class ExecutionReconciler implements ExecutionController {
     const execution = isRecorded ? await this.#read(cached, signal) : cached;
     if (execution === undefined || isFinished(execution.status)) return;
     const { status, metadata } = execution;
+    const reason = "reason" in verdict ? verdict.reason : verdict.phase;
     const epoch = (status?.owner?.epoch ?? 0) + 1;
     const facts = {
       verdict,
       generation: metadata.generation ?? 1,
       conditions: status?.conditions ?? [],
-      rows: cancelledRows(status?.steps ?? []),
+      rows: cancelledRows(status?.steps ?? [], reason === pipelineTimeout ? reason : "Cancelled"),
       owner: { replica, epoch },
       ...(status?.startTime === undefined ? {} : { startTime: status.startTime }),
       ...(status?.pipelineRevision === undefined ? {} : { pipelineRevision: status.pipelineRevision }),
@@ -197,7 +211,6 @@ class ExecutionReconciler implements ExecutionController {
     const concluded = await this.#put(execution, renderStatus(facts, ports.clock.now()), signal);
     if (concluded === undefined || verdict.phase === "Pending") return;
     const type = verdict.phase === "Failed" ? "Warning" : "Normal";
-    const reason = "reason" in verdict ? verdict.reason : verdict.phase;
     this.#deps.events.record(execution, { type, reason, message: verdict.message });
     if (verdict.phase === "Failed" || verdict.phase === "Cancelled")
       this.#deps.metrics?.executionFinished(verdict.phase, 0);
@@ -276,7 +289,9 @@ class ExecutionReconciler implements ExecutionController {
     const claimed = await this.#put(execution, { ...execution.status, owner }, signal);
     if (claimed === undefined) return undefined;
     const { progress = "its", owner: before } = execution.status ?? {};
-    const message = `Resumed from ${progress} recorded steps; replica ${before?.replica ?? ""} is gone`;
+    const isOurs = before?.replica === this.#deps.replica;
+    const why = isOurs ? "its run here had ended without an outcome" : `replica ${before?.replica ?? ""} is gone`;
+    const message = `Resumed from ${progress} recorded steps; ${why}`;
     this.#deps.events.record(execution, { type: "Normal", reason: "Resumed", message });
     return claimed;
   }
@@ -297,21 +312,23 @@ class ExecutionReconciler implements ExecutionController {
   }
 
   async #acknowledge(execution: Execution, generation: number, signal: AbortSignal): Promise<void> {
-    const { name, namespace = "", resourceVersion = "" } = execution.metadata;
-    const conditions = withGeneration(execution.status?.conditions ?? [], generation).map((condition) => ({
-      ...condition,
-    }));
-    // Rows are not in memory any more: only what changes is sent, on the version that was looked at.
-    const body = { metadata: { resourceVersion }, status: { observedGeneration: generation, conditions } };
-    const written = await this.#deps.client.patch(
-      executions,
-      { namespace, name },
-      { type: "Merge", body },
-      "status",
-      signal,
-    );
-    this.#deps.observe(slim(written));
+    const { name, namespace = "" } = execution.metadata;
+    await this.#say(execution, generation, withGeneration(execution.status?.conditions ?? [], generation), signal);
     this.#deps.enqueue(`${namespace}/${name}`);
+  }
+
+  /** Rows are not in memory any more: only what changes is sent, on the version that was looked at. Throws ApiError, a conflict too. */
+  async #say(
+    { metadata }: Execution,
+    generation: number,
+    conditions: readonly Condition[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { name, namespace = "", resourceVersion = "" } = metadata;
+    const status = { observedGeneration: generation, conditions: conditions.map((condition) => ({ ...condition })) };
+    const patch = { type: "Merge", body: { metadata: { resourceVersion }, status } } as const;
+    const written = await this.#deps.client.patch(executions, { namespace, name }, patch, "status", signal);
+    this.#deps.observe(slim(written));
   }
 
   async #delete(execution: Execution, signal: AbortSignal): Promise<void> {

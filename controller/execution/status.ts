@@ -1,4 +1,4 @@
-import type { RunError, StepError, StepResult } from "../../engine/outcome.ts";
+import type { RunError, StepError, StepReason, StepResult } from "../../engine/outcome.ts";
 import type { Condition, ExecutionOwner, ExecutionStatus, PayloadRow, StepRow, StepRowError } from "../api/types.ts";
 import { timestamp } from "../runtime/conditions.ts";
 
@@ -12,6 +12,9 @@ export const comfortableStatusBytes = 384 * 1024;
 export const maxStatusBytes = 512 * 1024;
 
 const shortMessageBytes = 160;
+
+/** The reason of a run, and of its rows, that its Pipeline's timeout ended. */
+export const pipelineTimeout = "PipelineTimeout";
 
 /** How a run stands, as the conditions tell it. */
 export type Verdict =
@@ -141,12 +144,12 @@ export function finishedRow(
 }
 
 /** Every row as it is when a run ends without being run on: what was running is cancelled, what had not begun is skipped. */
-export function cancelledRows(rows: readonly StepRow[]): readonly StepRow[] {
+export function cancelledRows(rows: readonly StepRow[], reason: StepReason): readonly StepRow[] {
   return rows.map((row) => {
     if (isFinalRow(row)) return row;
-    if (row.attempts === undefined) return { name: row.name, state: "Skipped", reason: "Cancelled" };
+    if (row.attempts === undefined) return { name: row.name, state: "Skipped", reason };
     const { error: _error, ...rest } = row;
-    return { ...rest, state: "Cancelled", reason: "Cancelled" };
+    return { ...rest, state: "Cancelled", reason };
   });
 }
 
@@ -162,7 +165,7 @@ function rowError({ code, kind, message, processorCode }: StepError): StepRowErr
 /** Why a run failed, for its conditions and its event. */
 export function failure(error: RunError, rows: readonly StepRow[]): Verdict {
   if (error.step === undefined) {
-    const reason = error.code === "DeadlineExceeded" ? "PipelineTimeout" : error.code;
+    const reason = error.code === "DeadlineExceeded" ? pipelineTimeout : error.code;
     return { phase: "Failed", reason, message: error.message };
   }
   const attempts = rows.find(({ name }) => name === error.step)?.attempts ?? 1;

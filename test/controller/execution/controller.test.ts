@@ -394,6 +394,57 @@ describe("the Execution controller", () => {
     expect(stage.api.execution("one").status?.phase).to.equal("Succeeded");
   });
 
+  it("says what a recorded run waits for before it goes on, and leaves its rows alone", async () => {
+    await using stage = new Stage();
+    stage.processors.set("team", "work", { waiting: "the module is being fetched" });
+    stage.revisions.set("article-1", compiled(chain("clean")));
+    const before = interrupted(stage);
+    stage.api.put("one", { pipeline: "article" }, before);
+    await stage.settle();
+    await stage.advance(10_000);
+    const { status } = stage.api.execution("one");
+    expect(stage.api.writes).to.equal(1);
+    expect(condition(status, "Succeeded")).to.deep.include({ status: "Unknown", reason: "ProcessorNotReady" });
+    expect(condition(status, "Succeeded")?.message).to.contain("the module is being fetched");
+    expect(status).to.deep.include({ phase: "Running", owner: before.owner, steps: before.steps });
+    stage.serve();
+    await stage.settle();
+    expect(stage.api.execution("one").status?.phase).to.equal("Succeeded");
+  });
+
+  it("ends a recorded run whose Pipeline's timeout is over while it waits to go on", async () => {
+    await using stage = new Stage();
+    stage.processors.set("team", "work", { waiting: "the module is being fetched" });
+    const pipeline = compiled(chain("clean", "count"));
+    stage.revisions.set("article-1", { ...pipeline, plan: { ...pipeline.plan, timeoutMs: 90_000 } });
+    const steps = [...(interrupted(stage).steps ?? []), { name: "count", state: "Waiting" } as const];
+    stage.api.put("one", { pipeline: "article" }, { ...interrupted(stage), steps });
+    await stage.settle();
+    await stage.advance(29_000);
+    expect(stage.api.execution("one").status?.phase).to.equal("Running");
+    await stage.advance(1_000);
+    const { status } = stage.api.execution("one");
+    expect(condition(status, "Succeeded")).to.deep.include({ status: "False", reason: "PipelineTimeout" });
+    expect(condition(status, "Succeeded")?.message).to.contain("90000 ms").and.to.contain("being fetched");
+    expect(status?.steps?.map(({ state, reason }) => [state, reason])).to.deep.equal([
+      ["Cancelled", "PipelineTimeout"],
+      ["Skipped", "PipelineTimeout"],
+    ]);
+  });
+
+  it("says of a run that it takes up again whether another replica or its own run had ended", async () => {
+    for (const [replica, why] of [
+      ["dead", "replica dead is gone"],
+      ["replica-a", "its run here had ended without an outcome"],
+    ] as const) {
+      await using stage = new Stage();
+      stage.revisions.set("article-1", compiled(chain("clean")));
+      stage.api.put("one", { pipeline: "article" }, { ...interrupted(stage), owner: { replica, epoch: 1 } });
+      await stage.settle();
+      expect(stage.events.find(({ reason }) => reason === "Resumed")?.message).to.contain(why);
+    }
+  });
+
   it("refuses an input over its Pipeline's limit, with both numbers", async () => {
     await using stage = new Stage();
     stage.pipeline(compiled(chain("clean"), { maxInputBytes: 3 }));

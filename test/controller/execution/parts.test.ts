@@ -123,11 +123,12 @@ describe("a status", () => {
   });
 
   it("cancels what was running and skips what had not begun, when a run ends without being run on", () => {
-    const states = cancelledRows([
+    const rows: StepRow[] = [
       { name: "a", state: "Succeeded", attempts: 1 },
       { name: "b", state: "Running", attempts: 1 },
       { name: "c", state: "Waiting" },
-    ]).map(({ state, reason }) => [state, reason]);
+    ];
+    const states = cancelledRows(rows, "Cancelled").map(({ state, reason }) => [state, reason]);
     expect(states).to.deep.equal([
       ["Succeeded", undefined],
       ["Cancelled", "Cancelled"],
