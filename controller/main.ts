@@ -1,11 +1,16 @@
 #!/usr/bin/env node
 import { readFileSync } from "node:fs";
-import { enableCompileCache } from "node:module";
+import * as nodeModule from "node:module";
 import { systemPorts } from "../engine/clock.ts";
 import { type CliContext, exitCodes } from "./cli/context.ts";
 
 // Composition root: nothing else reads process.env, the signals or the real clock.
-enableCompileCache();
+const leastNodeMajor = 24;
+if (Number(process.versions.node.split(".")[0]) < leastNodeMajor) {
+  process.stderr.write(`error: millrace needs Node ${leastNodeMajor} or newer; this is ${process.versions.node}\n`);
+  process.exit(1);
+}
+nodeModule.enableCompileCache();
 const { runCli } = await import("./cli/index.ts");
 
 const interrupted = new AbortController();

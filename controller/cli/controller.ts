@@ -5,6 +5,7 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { MillraceError } from "../../engine/errors.ts";
 import { parseDurationMs } from "../api/quantities.ts";
 import type { ControllerOptions } from "../assembly/run.ts";
+import { refusalOfServer } from "../payloads/addresses.ts";
 import type { ListenAddress } from "../runtime/health.ts";
 import type { LogLevel } from "../runtime/logger.ts";
 import { type CliContext, CliError, exitCodes } from "./context.ts";
@@ -21,6 +22,7 @@ interface Flags {
   readonly metricsBindAddress: ListenAddress | "off";
   readonly healthProbeBindAddress: ListenAddress | "off";
   readonly payloadBindAddress: ListenAddress | "off";
+  readonly payloadAdvertisedUrl?: string;
   readonly payloadTlsCertFile?: string;
   readonly payloadTlsPrivateKeyFile?: string;
   readonly leaderElect: "true" | "false";
@@ -113,6 +115,10 @@ function addressOptions(): readonly Option[] {
     )
       .argParser(address)
       .default({ host: "127.0.0.1", port: 8082 }, "127.0.0.1:8082"),
+    new Option(
+      "--payload-advertised-url <url>",
+      "where others reach that address (default: the address itself, but in a pod no loopback, and nowhere 0.0.0.0)",
+    ).argParser(serverUrl),
     new Option("--payload-tls-cert-file <file>", "certificate of the payload endpoint, PEM"),
     new Option("--payload-tls-private-key-file <file>", "its key, PEM"),
   ];
@@ -166,22 +172,30 @@ async function optionsFrom(flags: Flags, context: CliContext): Promise<Omit<Cont
   };
 }
 
-async function payloadEndpoint(flags: Flags, { cwd }: CliContext): Promise<Pick<ControllerOptions, "payloads">> {
-  const { payloadBindAddress, payloadTlsCertFile, payloadTlsPrivateKeyFile } = flags;
+async function payloadEndpoint(flags: Flags, context: CliContext): Promise<Pick<ControllerOptions, "payloads">> {
+  const { payloadBindAddress, payloadAdvertisedUrl: advertisedUrl } = flags;
   if (payloadBindAddress === "off") return {};
   const { host = "0.0.0.0", port: number } = payloadBindAddress;
+  const isInPod = Boolean(context.env.KUBERNETES_SERVICE_HOST);
+  const tls = await payloadTls(flags, context);
+  return { payloads: { host, port: number, isInPod, ...(advertisedUrl && { advertisedUrl }), ...tls } };
+}
+
+type PayloadTls = Pick<NonNullable<ControllerOptions["payloads"]>, "tls">;
+
+async function payloadTls(flags: Flags, { cwd }: CliContext): Promise<PayloadTls> {
+  const { payloadTlsCertFile, payloadTlsPrivateKeyFile } = flags;
   if ((payloadTlsCertFile === undefined) !== (payloadTlsPrivateKeyFile === undefined)) {
     throw new CliError(
       "--payload-tls-cert-file and --payload-tls-private-key-file go together; give both or none",
       exitCodes.usage,
     );
   }
-  if (payloadTlsCertFile === undefined || payloadTlsPrivateKeyFile === undefined)
-    return { payloads: { host, port: number } };
+  if (payloadTlsCertFile === undefined || payloadTlsPrivateKeyFile === undefined) return {};
   const [cert, key] = await Promise.all(
     [payloadTlsCertFile, payloadTlsPrivateKeyFile].map((file) => readFile(resolve(cwd, file), "utf8")),
   );
-  return { payloads: { host, port: number, tls: { cert: cert ?? "", key: key ?? "" } } };
+  return { tls: { cert: cert ?? "", key: key ?? "" } };
 }
 
 /** Unique among all that ever ran: a restarted container keeps its pod's name. */
@@ -235,6 +249,12 @@ function graceMs(text: string): number {
 
 function port(number: number): ListenAddress {
   return { port: number };
+}
+
+function serverUrl(text: string): string {
+  const refusal = refusalOfServer(text);
+  if (refusal !== undefined) throw new InvalidArgumentError(`That cannot be advertised: ${refusal}.`);
+  return text;
 }
 
 /** `:8080`, `127.0.0.1:8080`, `[::1]:8080`; `0` for nowhere. */

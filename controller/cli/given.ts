@@ -1,7 +1,6 @@
-import { readFile } from "node:fs/promises";
+import { createReadStream } from "node:fs";
 import { extname, resolve } from "node:path";
-import { addAbortSignal } from "node:stream";
-import { buffer } from "node:stream/consumers";
+import { addAbortSignal, type Readable } from "node:stream";
 import { MillraceError } from "../../engine/errors.ts";
 import {
   BytesPayload,
@@ -16,6 +15,9 @@ import type { CompiledPipeline } from "../catalog.ts";
 import { checkedInput, type RunInput } from "../execution/input.ts";
 import { type CliContext, CliError, exitCodes } from "./context.ts";
 import type { RunFlags } from "./run-flags.ts";
+
+/** The most that `input.maxSize` of a Pipeline may be. */
+const maxInputBytes = 64 * 1024 * 1024;
 
 /** The input and the parameters of the command line, checked as an Execution's are. Throws CliError. */
 export async function readGiven(pipeline: CompiledPipeline, flags: RunFlags, context: CliContext): Promise<RunInput> {
@@ -42,17 +44,31 @@ async function readInput(flags: RunFlags, context: CliContext): Promise<BytesPay
 /** Ends with the first signal: whoever types the input may think better of it. */
 async function readStdin({ stdin, interrupted }: CliContext): Promise<Uint8Array> {
   try {
-    return await buffer(addAbortSignal(interrupted, stdin));
+    return await bounded(addAbortSignal(interrupted, stdin));
   } catch (error) {
     if (interrupted.aborted) throw new CliError("", exitCodes.cancelled);
     throw error;
   }
 }
 
+/** No Pipeline takes more, and an endless file must not fill the memory. */
+async function bounded(stream: Readable): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of stream as AsyncIterable<Uint8Array>) {
+    bytes += chunk.byteLength;
+    if (bytes > maxInputBytes)
+      throw new CliError(`--input: has more than ${maxInputBytes} bytes, which no Pipeline takes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
 async function readInputFile(file: string): Promise<Uint8Array> {
   try {
-    return await readFile(file);
+    return await bounded(createReadStream(file));
   } catch (cause) {
+    if (cause instanceof CliError) throw cause;
     const { code } = cause as NodeJS.ErrnoException;
     const why = code === "ENOENT" ? "does not exist" : `cannot be read (${code})`;
     throw new CliError(`--input: ${file} ${why}`, exitCodes.usage, { cause });

@@ -4,7 +4,7 @@ import type { Plan, PlanStep } from "../../engine/plan.ts";
 import { type CliContext, CliError } from "./context.ts";
 import { filenameOption } from "./options.ts";
 import { stepTree } from "./step-tree.ts";
-import { checkLocated, choosePipeline, formatProblem, locateProblems, openWorkspace } from "./workspace.ts";
+import { byPlace, checkLocated, choosePipeline, formatProblem, locateProblems, openWorkspace } from "./workspace.ts";
 
 type Format = "text" | "mermaid" | "dot";
 
@@ -39,7 +39,8 @@ async function graph(name: string | undefined, flags: GraphFlags, context: CliCo
   const workspace = await openWorkspace(flags.filename, context);
   const pipeline = choosePipeline(workspace, name);
   const check = await checkLocated(workspace, pipeline);
-  if (!check.ok) throw new CliError(locateProblems(pipeline, check.problems).map(formatProblem).join("\n"));
+  if (!check.ok)
+    throw new CliError(locateProblems(pipeline, check.problems).toSorted(byPlace).map(formatProblem).join("\n"));
   const withColor = context.stdout.isTTY === true && context.env.NO_COLOR === undefined;
   context.stdout.write(`${draw(check.pipeline.plan, flags.output, withColor)}\n`);
 }

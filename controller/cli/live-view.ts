@@ -69,11 +69,13 @@ export class LiveView implements RunView {
   }
 
   #lines(rows: ReturnType<typeof stepTree>): string[] {
+    const columns = this.#stream.columns ?? 80;
+    // A long name leaves at least half of the line to what there is to say.
+    const nameWidth = Math.min(this.#nameWidth, Math.floor(columns / 2));
     return rows.map(({ step, prefix }) => {
       const view = this.#views.at(step);
-      const name = `${prefix}${this.#name(step)}`.padEnd(this.#nameWidth);
-      const width = (this.#stream.columns ?? 80) - this.#nameWidth - 12;
-      const detail = this.#detail(view).replaceAll(/\s+/g, " ").slice(0, Math.max(0, width));
+      const name = shortened(`${prefix}${this.#name(step)}`, nameWidth).padEnd(nameWidth);
+      const detail = shortened(this.#detail(view).replaceAll(/\s+/g, " "), columns - nameWidth - 12);
       return `${this.#glyph(view)} ${name} ${this.#views.duration(view).padStart(7)}  ${this.#colors.dim(detail)}`.trimEnd();
     });
   }
@@ -105,4 +107,9 @@ export class LiveView implements RunView {
   #name(step: number): string {
     return this.#plan.steps[step]?.name ?? "";
   }
+}
+
+/** The text in at most that many characters, and an ellipsis where something is missing. */
+function shortened(text: string, width: number): string {
+  return text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`;
 }

@@ -7,10 +7,11 @@ import { type CliContext, CliError, exitCodes } from "./context.ts";
 import { readGiven } from "./given.ts";
 import { type LoadedProcessors, loadProcessors } from "./local-processors.ts";
 import { LocalReport } from "./local-report.ts";
+import { printable } from "./printable.ts";
 import type { RunFlags } from "./run-flags.ts";
 import { createRunView } from "./run-view.ts";
 import type { RunView } from "./step-views.ts";
-import { checkLocated, choosePipeline, formatProblem, locateProblems, openWorkspace } from "./workspace.ts";
+import { byPlace, checkLocated, choosePipeline, formatProblem, locateProblems, openWorkspace } from "./workspace.ts";
 
 /** Runs a Pipeline from manifests in this process and prints what it gave. Throws CliError unless it succeeded. */
 export async function runPipeline(name: string | undefined, flags: RunFlags, context: CliContext): Promise<void> {
@@ -18,7 +19,8 @@ export async function runPipeline(name: string | undefined, flags: RunFlags, con
   const pipeline = choosePipeline(workspace, name);
   for (const warning of workspace.problems) context.stderr.write(`${formatProblem(warning)}\n`);
   const check = await checkLocated(workspace, pipeline);
-  if (!check.ok) throw new CliError(locateProblems(pipeline, check.problems).map(formatProblem).join("\n"));
+  if (!check.ok)
+    throw new CliError(locateProblems(pipeline, check.problems).toSorted(byPlace).map(formatProblem).join("\n"));
   const given = await readGiven(check.pipeline, flags, context);
   await using callers = await loadProcessors(workspace, pipeline, flags, context);
   const report = new LocalReport(pipeline.object, check.pipeline.plan, given, context.ports);
@@ -63,5 +65,5 @@ async function runToEnd(
 function failureOf({ error }: Outcome): string {
   if (error === undefined) return "the run failed";
   const code = error.processorCode === undefined ? error.code : `${error.code} (${error.processorCode})`;
-  return `${error.step === undefined ? "" : `step "${error.step}" failed: `}${code}: ${error.message}`;
+  return printable(`${error.step === undefined ? "" : `step "${error.step}" failed: `}${code}: ${error.message}`);
 }

@@ -9,6 +9,8 @@ import { executions, leases, serviceAccounts } from "../api/kinds.ts";
 import type { Execution, PayloadRow } from "../api/types.ts";
 import { isFinished } from "../execution/objects.ts";
 import { inlineValue, payloadOf } from "../execution/values.ts";
+import { payloadAudience } from "../payloads/access.ts";
+import { refusalOfServer } from "../payloads/addresses.ts";
 import { payloadEndpointAnnotation } from "../payloads/endpoint.ts";
 import { RemotePayloads } from "../payloads/remote.ts";
 import { isNotFound } from "../runtime/api-errors.ts";
@@ -66,6 +68,9 @@ Examples:
   kubectl port-forward -n millrace-system deploy/millrace 8443 &
   millrace output article-x7k2p --server https://localhost:8443 --certificate-authority ca.crt`;
 
+/** The shortest that the API server grants. */
+const tokenSeconds = 600;
+
 class OutputReader {
   readonly #context: CliContext;
   readonly #flags: OutputFlags;
@@ -96,6 +101,8 @@ class OutputReader {
       return await this.#write(row, chunksOf(payloadOf(row, unreachable), interrupted));
     }
     const server = this.#flags.server ?? (await this.#discover(client));
+    const refusal = refusalOfServer(server);
+    if (refusal !== undefined) throw new CliError(`no token is sent to the payload endpoint ${server}: ${refusal}`);
     const credentials = new CredentialSource(config, ports.clock);
     const token = await this.#token(client, credentials, namespace);
     await using payloads = new RemotePayloads({ server, token, ...(await this.#authority()) });
@@ -119,7 +126,7 @@ class OutputReader {
   async #discover(client: Client): Promise<string> {
     const namespace = this.#flags.leaseNamespace;
     const { items } = await client.list(leases, { namespace }, this.#context.interrupted);
-    const named = items.filter(({ metadata }) => metadata.annotations?.[payloadEndpointAnnotation] !== undefined);
+    const named = items.filter(({ metadata }) => metadata.annotations?.[payloadEndpointAnnotation]);
     const [freshest] = named.sort((a, b) => renewedAt(b).localeCompare(renewedAt(a)));
     const server = freshest?.metadata.annotations?.[payloadEndpointAnnotation];
     if (server !== undefined) return server;
@@ -133,8 +140,10 @@ class OutputReader {
     const header = Object.entries(headers).find(([name]) => name.toLowerCase() === "authorization")?.[1];
     const token = /^Bearer\s+(\S+)$/i.exec(header ?? "")?.[1];
     if (token !== undefined) return token;
-    // A client certificate cannot be shown to anybody but the API server: a service account speaks for us.
-    const body = { apiVersion: "authentication.k8s.io/v1", kind: "TokenRequest", spec: { expirationSeconds: 600 } };
+    // A client certificate cannot be shown to anybody but the API server: a service account speaks for us. With this token the
+    // endpoint can do nothing but ask whose it is: the API server takes it from nobody.
+    const spec = { audiences: [payloadAudience], expirationSeconds: tokenSeconds };
+    const body = { apiVersion: "authentication.k8s.io/v1", kind: "TokenRequest", spec };
     const of = { name: this.#flags.serviceAccount, subresource: "token" as const };
     const answer = await client.create(serviceAccounts, body, { namespace, of }, interrupted);
     return (answer.status as { readonly token: string }).token;

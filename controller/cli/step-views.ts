@@ -2,6 +2,8 @@ import type { Ports } from "../../engine/clock.ts";
 import type { RunEvent, StepError, StepResult } from "../../engine/outcome.ts";
 import type { Plan } from "../../engine/plan.ts";
 
+import { printable } from "./printable.ts";
+
 /** What a person sees of a run while it goes on, on stderr: stdout is the output's alone. */
 export interface RunView {
   onEvent(event: RunEvent): void;
@@ -82,5 +84,5 @@ export function outcomeText(result: StepResult): string {
 
 /** `Unavailable: connection refused`. */
 export function errorText(error: StepError): string {
-  return `${error.code}: ${error.message}`;
+  return printable(`${error.code}: ${error.message}`);
 }

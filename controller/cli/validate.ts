@@ -3,7 +3,7 @@ import { builtinCatalogue, unknownBuiltin } from "../../backends/local/builtins/
 import { type LocatedProblem, locate } from "../api/manifests.ts";
 import { type CliContext, CliError, exitCodes } from "./context.ts";
 import { filenameOption } from "./options.ts";
-import { checkLocated, formatProblem, locateProblems, openWorkspace, type Workspace } from "./workspace.ts";
+import { byPlace, checkLocated, formatProblem, locateProblems, openWorkspace, type Workspace } from "./workspace.ts";
 
 interface ValidateFlags {
   readonly filename: readonly string[];
@@ -66,10 +66,6 @@ async function pipelineProblems(workspace: Workspace): Promise<LocatedProblem[]>
     if (!check.ok) problems.push(...locateProblems(pipeline, check.problems));
   }
   return problems;
-}
-
-function byPlace(a: LocatedProblem, b: LocatedProblem): number {
-  return a.file.localeCompare(b.file) || a.line - b.line || a.column - b.column;
 }
 
 function summary(objects: number, errors: number, warnings: number): string {

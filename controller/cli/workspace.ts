@@ -7,6 +7,7 @@ import type { Pipeline, Processor } from "../api/types.ts";
 import { checkPipeline, type KnownProcessor, type PipelineCheck, usesSchemas } from "../pipeline/check.ts";
 import { optionsSchemaOf, processorFacts } from "../processor/spec.ts";
 import { type CliContext, CliError, exitCodes } from "./context.ts";
+import { printable } from "./printable.ts";
 
 /** Where an object without a namespace is, when there is no cluster to say otherwise. */
 export const defaultNamespace = "default";
@@ -115,11 +116,16 @@ export function locateProblems(pipeline: Located<Pipeline>, problems: readonly P
   });
 }
 
+/** In the order of files and lines. */
+export function byPlace(a: LocatedProblem, b: LocatedProblem): number {
+  return a.file.localeCompare(b.file) || a.line - b.line || a.column - b.column;
+}
+
 /** `file:line:column: error: path: message (mend)`: a form that editors make clickable. */
 export function formatProblem({ file, line, column, severity, path, message, mend }: LocatedProblem): string {
   const where = path === "" ? "" : `${path}: `;
   const advice = mend === undefined || mend === "" ? "" : ` (${mend})`;
-  return `${file}:${line}:${column}: ${severity.toLowerCase()}: ${where}${message}${advice}`;
+  return printable(`${file}:${line}:${column}: ${severity.toLowerCase()}: ${where}${message}${advice}`);
 }
 
 /** The folder that a file or folder given with -f is in: where its plugins and modules are looked for by default. */

@@ -1,15 +1,5 @@
 import { execFile } from "node:child_process";
-import {
-  chmodSync,
-  cpSync,
-  globSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { cpSync, globSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join, resolve } from "node:path";
 import { promisify } from "node:util";
@@ -54,16 +44,11 @@ function withoutSetUp({ line, output }: Command): Command[] {
 
 /** A copy with this checkout's packages, and `millrace` on the PATH as an installed package would have it. */
 function prepare(folder: string): NodeJS.ProcessEnv {
-  for (const name of ["manifests", "backends", "controller", "engine", "crds", "package.json"]) {
+  for (const name of ["bin", "manifests", "backends", "controller", "engine", "crds", "package.json"]) {
     cpSync(name, join(folder, name), { recursive: true });
   }
   symlinkSync(resolve("node_modules"), join(folder, "node_modules"));
-  const bin = join(folder, ".bin");
-  mkdirSync(bin);
-  const main = resolve("controller/main.ts");
-  writeFileSync(join(bin, "millrace"), `#!/bin/sh\nexec "${process.execPath}" "${main}" "$@"\n`);
-  chmodSync(join(bin, "millrace"), 0o755);
-  const path = [bin, resolve("node_modules/.bin"), process.env.KUBEBUILDER_ASSETS, process.env.PATH];
+  const path = [join(folder, "bin"), resolve("node_modules/.bin"), process.env.KUBEBUILDER_ASSETS, process.env.PATH];
   return { ...process.env, NO_COLOR: "1", PATH: path.filter((entry) => entry !== undefined).join(delimiter) };
 }
 

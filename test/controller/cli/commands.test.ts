@@ -118,6 +118,14 @@ describe("millrace run", function () {
     expect(stderr).to.contain('error: step "print" failed: ProcessorFailed (OutOfInk): the ink is gone');
   });
 
+  it("shows no control characters that a processor gave", async () => {
+    const message = "\\u001b[31mred\\nline";
+    const { stderr } = await millrace(["run", "-f", "-"], {
+      stdin: `${processors}${pipeline("red", `  - {name: a, processor: fail, options: {message: "${message}"}}`)}`,
+    });
+    expect(stderr).to.contain("\\u001b[31mred\\nline").and.to.not.contain("\u001b");
+  });
+
   it("is cancelled by a signal: every row ends, the exit code says so", async () => {
     const options = { onStderr: (kill: (signal: NodeJS.Signals) => void) => kill("SIGINT") };
     const { code, stdout, stderr } = await millrace(["run", "-f", folder, "slow", "-o", "json"], options);
@@ -136,6 +144,7 @@ describe("millrace run", function () {
   const refusals: readonly (readonly [string, string[], number, RegExp])[] = [
     ["a Pipeline that is not there", ["nowhere"], 2, /there is no Pipeline "nowhere" in the manifests; they hold: /],
     ["a file that is not there", ["shout", "--input", "@/nowhere"], 2, /--input: \/nowhere does not exist/],
+    ["an input without end", ["shout", "--input", "@/dev/zero"], 1, /more than 67108864 bytes/],
     ["a parameter that is not declared", ["greet", "--param", "greetin=hi"], 1, /InvalidInput: .*greetin/],
     ["a parameter of the wrong type", ["greet", "--param", "greeting=a", "--param", "count=b"], 1, /parameters\.count/],
     ["a parameter without a value", ["greet", "--param", "greeting"], 2, /write --param name=value/],
