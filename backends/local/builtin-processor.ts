@@ -1,3 +1,4 @@
+import { constants } from "node:buffer";
 import type { Clock, Ports, Scheduler } from "../../engine/clock.ts";
 import { MillraceError } from "../../engine/errors.ts";
 import type { JsonObject } from "../../engine/payload.ts";
@@ -5,13 +6,18 @@ import type { CallContext, ProcessorRequest, ProcessorResponse } from "../../eng
 import type { LoadedProcessor, LocalBuiltin, ProcessorSpec } from "../backend.ts";
 import type { WorkerPool } from "../worker-pool.ts";
 import { type AuthorResponse, interpret } from "./author.ts";
+import { BoundedOutput, OutputOverflow, WorkOverflow } from "./builtins/bounded-output.ts";
 import type { Builtin, BuiltinCall } from "./builtins/builtin.ts";
 import { builtinCatalogue, unknownBuiltin } from "./builtins/catalogue.ts";
 import { Options } from "./builtins/options.ts";
 import { Refusal, refused } from "./builtins/refusal.ts";
 import { authorContext, authorRequest, bytesOf, responseOf, runInWorker } from "./exchange.ts";
 
-const defaultMaxInlineBytes = 256 * 1024;
+const defaultMaxInlineBytes = 64 * 1024;
+
+/** A call that gives more, or is more work, is made in a worker thread: together, some milliseconds. */
+const maxInlineOutputBytes = 256 * 1024;
+const maxInlineWork = 20_000;
 
 /** All built-ins are alike to a worker. */
 const workerKey = "builtins";
@@ -34,10 +40,22 @@ export class PreparedBuiltin {
   readonly #builtin: Builtin;
   readonly #scheduler: Scheduler;
   readonly #calls = new WeakMap<JsonObject, BuiltinCall>();
+  readonly #inlineBytes = new WeakMap<JsonObject, number>();
 
   constructor(builtin: Builtin, scheduler: Scheduler) {
     this.#builtin = builtin;
     this.#scheduler = scheduler;
+  }
+
+  /** The largest payload that is to be worked on in the controller's thread with these options. @throws Refusal when they do not fit */
+  maxInlineBytes(options: JsonObject): number {
+    const { maxInlineBytes = defaultMaxInlineBytes } = this.#builtin;
+    if (typeof maxInlineBytes === "number") return maxInlineBytes;
+    const known = this.#inlineBytes.get(options);
+    if (known !== undefined) return known;
+    const found = maxInlineBytes(new Options(this.#builtin.options, options));
+    this.#inlineBytes.set(options, found);
+    return found;
   }
 
   /** @throws Refusal when the options do not fit */
@@ -58,7 +76,7 @@ class BuiltinProcessor implements LoadedProcessor {
   readonly #prepared: PreparedBuiltin;
   readonly #pool: WorkerPool;
   readonly #clock: Clock;
-  readonly #maxInlineBytes: number;
+  readonly #maxOutputBytes: number;
 
   constructor(spec: ProcessorSpec, builtin: Builtin, pool: WorkerPool, ports: Ports) {
     this.name = spec.name;
@@ -67,38 +85,59 @@ class BuiltinProcessor implements LoadedProcessor {
     this.#prepared = new PreparedBuiltin(builtin, ports.scheduler);
     this.#clock = ports.clock;
     this.#pool = pool;
-    this.#maxInlineBytes = builtin.maxInlineBytes ?? defaultMaxInlineBytes;
+    this.#maxOutputBytes = spec.limits.maxOutputBytes;
   }
 
   /** Most payloads are in memory and most built-ins answer at once: then nothing is awaited. */
   process(request: ProcessorRequest, context: CallContext): Promise<ProcessorResponse> {
     const bytes = bytesOf(request.payload);
     if (bytes === undefined) return this.#fetched(request, context);
-    if (bytes.byteLength > this.#maxInlineBytes) return this.#inWorker(request, bytes, context);
-    return this.#inline(request, bytes, context);
+    return this.#run(request, bytes, context);
   }
 
   async #fetched(request: ProcessorRequest, context: CallContext): Promise<ProcessorResponse> {
-    const bytes = await request.payload.bytes(context.signal);
-    if (bytes.byteLength > this.#maxInlineBytes) return this.#inWorker(request, bytes, context);
-    return this.#inline(request, bytes, context);
+    return this.#run(request, await request.payload.bytes(context.signal), context);
   }
 
-  #inline(request: ProcessorRequest, bytes: Uint8Array, context: CallContext): Promise<ProcessorResponse> {
+  #run(request: ProcessorRequest, bytes: Uint8Array, context: CallContext): Promise<ProcessorResponse> {
     try {
+      if (bytes.byteLength > this.#prepared.maxInlineBytes(request.options)) {
+        return this.#inWorker(request, bytes, context);
+      }
       const call = this.#prepared.with(request.options);
-      const response = call(authorRequest(request, bytes), authorContext(context));
+      const output = new BoundedOutput(Math.min(this.#maxOutputBytes, maxInlineOutputBytes), maxInlineWork);
+      const response = call(authorRequest(request, bytes), authorContext(context), output);
       if (response instanceof Promise) return answered(response, request);
       return Promise.resolve(responseOf(interpret(response), request));
     } catch (thrown) {
-      return answered(Promise.reject(thrown), request);
+      if (this.#isMoreInWorker(thrown)) return this.#inWorker(request, bytes, context);
+      return answered(Promise.reject(this.#translated(thrown)), request);
     }
   }
 
   async #inWorker(request: ProcessorRequest, bytes: Uint8Array, context: CallContext): Promise<ProcessorResponse> {
-    const task = { kind: "Builtin", name: this.#builtin.name } as const;
+    const task = { kind: "Builtin", name: this.#builtin.name, maxOutputBytes: this.#maxOutputBytes } as const;
     const call = { request, bytes, context, clock: this.#clock };
-    return responseOf(await runInWorker(this.#pool, workerKey, task, call), request);
+    try {
+      return responseOf(await runInWorker(this.#pool, workerKey, task, call), request);
+    } catch (thrown) {
+      throw this.#translated(thrown);
+    }
+  }
+
+  /** What went over this thread's limits and may still be within the Processor's. */
+  #isMoreInWorker(thrown: unknown): boolean {
+    if (thrown instanceof WorkOverflow) return true;
+    return thrown instanceof OutputOverflow && this.#maxOutputBytes > maxInlineOutputBytes;
+  }
+
+  #translated(thrown: unknown): unknown {
+    const stopped = overflow(thrown);
+    if (stopped === undefined) return thrown;
+    return new MillraceError(
+      "PayloadTooLarge",
+      `the output of ${this.name}: at least ${stopped.bytes} bytes, over the limit of ${this.#maxOutputBytes} bytes (maxOutputSize)`,
+    );
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -116,8 +155,20 @@ async function answered(response: Promise<AuthorResponse>, request: ProcessorReq
 
 /** What a built-in threw: a refusal is a declared failure, a value nested too deeply as well, all else a crash. */
 export function refusal(thrown: unknown): ReturnType<typeof refused> {
+  if (thrown instanceof MillraceError) throw thrown;
   if (thrown instanceof Refusal) return refused(thrown);
-  if (thrown instanceof RangeError) return refused(new Refusal(`the payload is nested too deeply: ${thrown.message}`));
   const message = thrown instanceof Error ? thrown.message : String(thrown);
+  if (thrown instanceof RangeError && message.startsWith("Maximum call stack size"))
+    return refused(new Refusal(`the payload is nested too deeply: ${message}`));
   throw new MillraceError("ProcessorCrashed", message, { cause: thrown });
+}
+
+/** What a built-in threw because its output is too long: for its Processor, or for a string. */
+export function overflow(thrown: unknown): OutputOverflow | undefined {
+  if (thrown instanceof OutputOverflow) return thrown;
+  if (!(thrown instanceof Error)) return undefined;
+  const isTooLong =
+    (thrown instanceof RangeError && thrown.message === "Invalid string length") ||
+    ("code" in thrown && thrown.code === "ERR_STRING_TOO_LONG");
+  return isTooLong ? new OutputOverflow(constants.MAX_STRING_LENGTH) : undefined;
 }

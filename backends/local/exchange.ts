@@ -5,6 +5,7 @@ import type { CallContext, ProcessorRequest, ProcessorResponse } from "../../eng
 import { postable, type WorkerBody } from "../worker-message.ts";
 import type { WorkerPool } from "../worker-pool.ts";
 import type { Answer, AuthorContext, AuthorRequest } from "./author.ts";
+import { OutputOverflow } from "./builtins/bounded-output.ts";
 
 /** An ES module as a worker loads it: the bytes that were verified, not whatever the file holds by then. */
 export interface ModuleSource {
@@ -20,7 +21,7 @@ export interface ModuleSource {
 export type WorkerTask =
   | { readonly kind: "Load"; readonly module: ModuleSource }
   | { readonly kind: "Module"; readonly module: ModuleSource }
-  | { readonly kind: "Builtin"; readonly name: string };
+  | { readonly kind: "Builtin"; readonly name: string; readonly maxOutputBytes: number };
 
 /** A call on its way to a worker; the signal goes by another way. */
 export interface WorkerCall {
@@ -33,6 +34,8 @@ export interface WorkerCall {
 export type WorkerAnswer =
   | { readonly kind: "Loaded"; readonly exports: readonly string[]; readonly exportType: string }
   | { readonly kind: "Answered"; readonly answer: Answer }
+  /** A built-in's output came to so many bytes when it was stopped. */
+  | { readonly kind: "Overflowed"; readonly bytes: number }
   /** The module, or its loading, threw; or what it gave is no response. */
   | { readonly kind: "Threw"; readonly message: string };
 
@@ -103,7 +106,7 @@ export function responseOf(answer: Answer, request: ProcessorRequest): Processor
   };
 }
 
-/** One call as a job: the payload is copied when a worker takes it, not while it waits. */
+/** One call as a job: the payload is copied when a worker takes it, not while it waits. @throws OutputOverflow, MillraceError */
 export async function runInWorker(
   pool: WorkerPool,
   key: string,
@@ -128,6 +131,7 @@ export async function runInWorker(
   };
   const given = (await pool.run(job, context.signal, key)) as WorkerAnswer;
   if (given.kind === "Answered") return given.answer;
+  if (given.kind === "Overflowed") throw new OutputOverflow(given.bytes);
   throw new MillraceError(
     "ProcessorCrashed",
     given.kind === "Threw" ? given.message : "a worker answered another question",

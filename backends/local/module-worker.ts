@@ -3,10 +3,11 @@ import { systemPorts } from "../../engine/clock.ts";
 import { MillraceError } from "../../engine/errors.ts";
 import { postable, type WorkerBody } from "../worker-message.ts";
 import { serveJobs } from "../worker-side.ts";
-import { type AuthorContext, type AuthorProcess, type AuthorResponse, InvalidAnswer, interpret } from "./author.ts";
-import { PreparedBuiltin, refusal } from "./builtin-processor.ts";
+import { type AuthorContext, type AuthorProcess, type AuthorRequest, InvalidAnswer, interpret } from "./author.ts";
+import { overflow, PreparedBuiltin, refusal } from "./builtin-processor.ts";
+import { BoundedOutput } from "./builtins/bounded-output.ts";
 import { builtinCatalogue } from "./builtins/catalogue.ts";
-import type { ModuleSource, WorkerAnswer, WorkerCall } from "./exchange.ts";
+import type { ModuleSource, WorkerAnswer, WorkerCall, WorkerTask } from "./exchange.ts";
 import { crashMessage } from "./module-errors.ts";
 
 /** What one worker thread has loaded. */
@@ -36,14 +37,13 @@ class ModuleHost {
 
   async #answer(call: WorkerCall, signal: AbortSignal): Promise<WorkerAnswer> {
     const { task } = call;
-    if (task.kind === "Builtin") {
-      return { kind: "Answered", answer: interpret(await this.#builtin(task.name, call, signal)) };
-    }
+    if (task.kind === "Builtin") return this.#builtin(task, call, signal);
     try {
       const namespace = await this.#imported(task.module);
       const chosen = namespace[task.module.export];
       if (task.kind === "Load") return { kind: "Loaded", exports: Object.keys(namespace), exportType: typeof chosen };
-      return { kind: "Answered", answer: interpret(await called(chosen as AuthorProcess, call, signal)) };
+      const { request, context } = called(call, signal);
+      return { kind: "Answered", answer: interpret(await (chosen as AuthorProcess)(request, context)) };
     } catch (thrown) {
       if (thrown instanceof InvalidAnswer) return { kind: "Threw", message: thrown.message };
       return { kind: "Threw", message: crashMessage(thrown, task.module.url) };
@@ -55,23 +55,27 @@ class ModuleHost {
     return (await import(module.url)) as Record<string, unknown>;
   }
 
-  async #builtin(name: string, call: WorkerCall, signal: AbortSignal): Promise<AuthorResponse> {
+  async #builtin(task: WorkerTask & { kind: "Builtin" }, call: WorkerCall, signal: AbortSignal): Promise<WorkerAnswer> {
+    const { name, maxOutputBytes } = task;
     const builtin = builtinCatalogue.get(name);
-    if (builtin === undefined || call.request === undefined) throw new MillraceError("Internal", `no built-in ${name}`);
+    if (builtin === undefined) throw new MillraceError("Internal", `no built-in ${name}`);
     const prepared = this.#builtins.get(name) ?? new PreparedBuiltin(builtin, systemPorts.scheduler);
     this.#builtins.set(name, prepared);
     try {
-      return await called(prepared.with(call.request.options), call, signal);
+      const { request, context } = called(call, signal);
+      const response = await prepared.with(request.options)(request, context, new BoundedOutput(maxOutputBytes));
+      return { kind: "Answered", answer: interpret(response) };
     } catch (thrown) {
-      return refusal(thrown);
+      const stopped = overflow(thrown);
+      if (stopped !== undefined) return { kind: "Overflowed", bytes: stopped.bytes };
+      return { kind: "Answered", answer: interpret(refusal(thrown)) };
     }
   }
 }
 
-function called(process: AuthorProcess, call: WorkerCall, signal: AbortSignal): ReturnType<AuthorProcess> {
+function called(call: WorkerCall, signal: AbortSignal): { request: AuthorRequest; context: AuthorContext } {
   if (call.request === undefined || call.context === undefined) throw new Error("a call without a request");
-  const context: AuthorContext = { ...call.context, signal };
-  return process(call.request, context);
+  return { request: call.request, context: { ...call.context, signal } };
 }
 
 const host = new ModuleHost();

@@ -4,6 +4,9 @@ import { textOf } from "./content.ts";
 import type { OptionSpecs } from "./options.ts";
 import { Refusal } from "./refusal.ts";
 
+/** Bytes are written as text at some hundred megabytes a second. */
+const maxInlineBytes = 256 * 1024;
+
 type HashName = "md5" | "sha1" | "sha256" | "sha512";
 
 function hash(name: HashName, note: string, digest: string): Builtin {
@@ -54,9 +57,14 @@ const base64: readonly Builtin[] = [
     summary: "Writes the payload's bytes as base64.",
     options: base64Options,
     prepare(options) {
-      const encoding = options.text("variant") === "url" ? "base64url" : "base64";
-      return (request) => buffer(request.payload).toString(encoding);
+      const isUrl = options.text("variant") === "url";
+      return (request, _context, output) => {
+        const { byteLength } = request.payload;
+        output.claim(isUrl ? Math.ceil((byteLength * 4) / 3) : Math.ceil(byteLength / 3) * 4);
+        return buffer(request.payload).toString(isUrl ? "base64url" : "base64");
+      };
     },
+    maxInlineBytes,
     example: { input: "mill>", output: "bWlsbD4=" },
   },
   {
@@ -73,7 +81,11 @@ const hex: readonly Builtin[] = [
     name: "encode.hex",
     summary: "Writes the payload's bytes as hexadecimal digits, lower case.",
     options: {},
-    prepare: () => (request) => buffer(request.payload).toString("hex"),
+    prepare: () => (request, _context, output) => {
+      output.claim(2 * request.payload.byteLength);
+      return buffer(request.payload).toString("hex");
+    },
+    maxInlineBytes,
     example: { input: "mill", output: "6d696c6c" },
   },
   {

@@ -1,6 +1,7 @@
 import type { Json, JsonObject } from "../../../engine/payload.ts";
 import type { Builtin } from "./builtin.ts";
-import { at, isObject, jsonOf, record, tokensOf } from "./content.ts";
+import { at, isObject, jsonOf, maxInlineJsonBytes as maxInlineBytes, record, tokensOf } from "./content.ts";
+import { jsonObject, writeJson } from "./json-text.ts";
 import { Refusal } from "./refusal.ts";
 
 const merge: Builtin = {
@@ -13,9 +14,10 @@ const merge: Builtin = {
     return (request) => {
       const payload = jsonOf(request.payload);
       const objects = Array.isArray(payload) ? (payload as readonly Json[]) : [payload];
-      return { json: [...objects.map(objectOf), over].reduce(merged) };
+      return { json: merged([...objects.map(objectOf), over]) };
     };
   },
+  maxInlineBytes,
   example: {
     options: { with: { b: { y: 2 } } },
     input: [{ a: 1, b: { x: 1 } }, { a: 2 }],
@@ -28,12 +30,34 @@ function objectOf(value: Json, index: number): JsonObject {
   throw new Refusal(`what is to be merged is no object (number ${index + 1})`);
 }
 
-function merged(base: JsonObject, over: JsonObject): JsonObject {
-  const entries = new Map<string, Json>(Object.entries(base));
+/** An object that is being merged: ours to write to. */
+type Draft = Map<string, Json | Draft>;
+
+/** Linear in the size of all of them: what is merged is written to, and never copied for the next. */
+function merged(objects: readonly JsonObject[]): Json {
+  const draft: Draft = new Map();
+  for (const object of objects) absorb(draft, object);
+  return finished(draft);
+}
+
+function absorb(draft: Draft, over: JsonObject): void {
   for (const [key, value] of Object.entries(over)) {
-    const old = entries.get(key);
-    entries.set(key, isObject(old) && isObject(value) ? merged(old, value) : value);
+    const old = draft.get(key);
+    if (!isObject(value) || old === undefined) draft.set(key, value);
+    else if (old instanceof Map) absorb(old, value);
+    else draft.set(key, isObject(old) ? draftOf(old, value) : value);
   }
+}
+
+function draftOf(base: JsonObject, over: JsonObject): Draft {
+  const draft: Draft = new Map(Object.entries(base));
+  absorb(draft, over);
+  return draft;
+}
+
+function finished(draft: Draft): Json {
+  const entries: [string, Json][] = [];
+  for (const [key, value] of draft) entries.push([key, value instanceof Map ? finished(value) : value]);
   return record(entries);
 }
 
@@ -59,11 +83,13 @@ const pick: Builtin = {
       return (request) => ({ json: get(jsonOf(request.payload), pointer) });
     }
     const pointers = Object.entries(options.object("pointers")).map(pointerEntry);
-    return (request) => {
+    return (request, _context, output) => {
       const value = jsonOf(request.payload);
-      return { json: record(pointers.map(([name, pointer]) => [name, get(value, pointer)])) };
+      const picked = pointers.map(([name, pointer]) => [name, get(value, pointer)] as const);
+      return jsonObject(picked, output);
     };
   },
+  maxInlineBytes,
   example: {
     options: { pointers: { first: "/list/0", name: "/meta/name" } },
     input: { list: [7, 8], meta: { name: "mill" } },
@@ -90,6 +116,7 @@ const set: Builtin = {
     const value = options.any("value");
     return (request) => ({ json: withValue(jsonOf(request.payload), tokens, value) });
   },
+  maxInlineBytes,
   example: {
     options: { pointer: "/meta/tags/-", value: "new" },
     input: { meta: { tags: ["old"] } },
@@ -120,6 +147,7 @@ const sortKeys: Builtin = {
     "Sorts the keys of every object by code units, so that equal values have equal bytes; lists keep their order.",
   options: {},
   prepare: () => (request) => ({ json: sorted(jsonOf(request.payload)) }),
+  maxInlineBytes,
   example: { input: { b: 1, a: [{ d: 1, c: 2 }] }, output: { a: [{ c: 2, d: 1 }], b: 1 } },
 };
 
@@ -135,6 +163,7 @@ const parse: Builtin = {
   summary: "Takes a text for JSON: gives it as application/json on one line, or refuses it.",
   options: {},
   prepare: () => (request) => ({ json: jsonOf(request.payload) }),
+  maxInlineBytes,
   example: { input: '{ "a": [1, 2] }', output: { a: [1, 2] } },
 };
 
@@ -145,9 +174,14 @@ const stringify: Builtin = {
     indent: { type: "integer", description: "Spaces a level; 0 is one line.", default: 2, minimum: 0, maximum: 10 },
   },
   prepare(options) {
-    const indent = options.integer("indent");
-    return (request) => JSON.stringify(jsonOf(request.payload), null, indent);
+    const indent = " ".repeat(options.integer("indent"));
+    return (request, _context, output) => {
+      if (indent === "") return JSON.stringify(jsonOf(request.payload));
+      writeJson(jsonOf(request.payload), indent, output);
+      return output.text;
+    };
   },
+  maxInlineBytes,
   example: { input: { a: 1 }, output: '{\n  "a": 1\n}' },
 };
 

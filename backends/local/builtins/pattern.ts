@@ -1,12 +1,45 @@
 import { type Matcher, RE2JS, RE2JSException } from "re2js";
 import type { Json } from "../../../engine/payload.ts";
+import type { BoundedOutput } from "./bounded-output.ts";
 import type { Builtin } from "./builtin.ts";
 import { record, textOf } from "./content.ts";
+import { jsonList } from "./json-text.ts";
 import type { OptionSpecs, Options } from "./options.ts";
 import { Refusal } from "./refusal.ts";
 
 /** A search in linear time is still a hundred times dearer than a copy. */
-const maxInlineBytes = 4 * 1024;
+const mostInlineBytes = 4 * 1024;
+
+/** What a search takes is the pattern's size times the text's, and each group is dragged along; some 20 ns each. */
+const maxInlineSteps = 250_000;
+
+/** Compiling takes about a microsecond for each. */
+const maxInlineSize = 1000;
+
+/** A set of characters, above all one of Unicode's, is as dear to compile as so many characters. */
+const setSize = 40;
+
+/** RE2 refuses what nests to more repetitions. */
+const maxRepetitions = 1000;
+
+function maxInlineBytes(options: Options): number {
+  const pattern = options.text("pattern");
+  const isLiteral = options.flag("literal");
+  const size = Math.max(1, isLiteral ? pattern.length : pattern.length * repetitionsOf(pattern));
+  const sets = isLiteral ? 0 : (pattern.match(/\[|\\[pPdDwWsS]|\./g)?.length ?? 0);
+  if (size + setSize * sets > maxInlineSize) return -1;
+  const groups = pattern.split("(").length;
+  return Math.min(mostInlineBytes, Math.floor(maxInlineSteps / (size * groups)));
+}
+
+/** By how much a pattern grows when it is compiled, at most; compiling `(a{1000}b)?` sixty times takes a second to find that out. */
+function repetitionsOf(pattern: string): number {
+  let repetitions = 1;
+  for (const [, least = "", most = ""] of pattern.matchAll(/\{(\d+)(?:,(\d*))?\}/g)) {
+    repetitions = Math.min(maxRepetitions, repetitions * Math.max(Number(least) + 1, Number(most)));
+  }
+  return repetitions;
+}
 
 const searchOptions: OptionSpecs = {
   pattern: {
@@ -35,8 +68,8 @@ const replace: Builtin = {
     const pattern = compiled(options, literal ? RE2JS.quote(options.text("pattern")) : options.text("pattern"));
     const replacement = options.text("replacement");
     const parts = literal ? [replacement] : partsOf(replacement, pattern);
-    return (request) => ({
-      payload: replaced(textOf(request.payload), pattern, parts),
+    return (request, _context, output) => ({
+      payload: replaced(textOf(request.payload), pattern, parts, output),
       contentType: request.contentType,
     });
   },
@@ -62,9 +95,9 @@ const extract: Builtin = {
   prepare(options) {
     const pattern = compiled(options, options.text("pattern"));
     const isAll = options.flag("all");
-    return (request) => {
-      const found = matchesOf(textOf(request.payload), pattern, isAll ? Number.POSITIVE_INFINITY : 1);
-      return { json: isAll ? found : (found[0] ?? null) };
+    return (request, _context, output) => {
+      const matches = matchesOf(textOf(request.payload), pattern);
+      return isAll ? jsonList(matches, output) : { json: matches.next().value ?? null };
     };
   },
   example: {
@@ -112,24 +145,21 @@ function partOf(match: RegExpExecArray, pattern: RE2JS): Part {
   return { group: name ?? Number(number) };
 }
 
-function replaced(text: string, pattern: RE2JS, parts: readonly Part[]): string {
+function replaced(text: string, pattern: RE2JS, parts: readonly Part[], output: BoundedOutput): string {
   const matcher = pattern.matcher(text);
-  const out: string[] = [];
   let from = 0;
   while (matcher.find()) {
-    out.push(text.slice(from, matcher.start()));
-    for (const part of parts) out.push(typeof part === "string" ? part : (matcher.group(part.group) ?? ""));
+    output.put(text.slice(from, matcher.start()));
+    for (const part of parts) output.put(typeof part === "string" ? part : (matcher.group(part.group) ?? ""));
     from = matcher.end();
   }
-  out.push(text.slice(from));
-  return out.join("");
+  output.put(text.slice(from));
+  return output.text;
 }
 
-function matchesOf(text: string, pattern: RE2JS, limit: number): Json[] {
+function* matchesOf(text: string, pattern: RE2JS): Generator<Json, undefined> {
   const matcher = pattern.matcher(text);
-  const found: Json[] = [];
-  while (found.length < limit && matcher.find()) found.push(matchOf(matcher, pattern));
-  return found;
+  while (matcher.find()) yield matchOf(matcher, pattern);
 }
 
 /** Named groups: an object. One group: its text. Several: a list. None: the whole match. */

@@ -1,6 +1,7 @@
 import type { Json } from "../../../engine/payload.ts";
+import type { BoundedOutput } from "./bounded-output.ts";
 import type { Builtin } from "./builtin.ts";
-import { isObject, jsonOf } from "./content.ts";
+import { isObject, jsonOf, maxInlineJsonBytes } from "./content.ts";
 import { Refusal } from "./refusal.ts";
 
 /** A rendered template is a list of these. */
@@ -23,13 +24,12 @@ const template: Builtin = {
   prepare(options) {
     const nodes = parsed(options.text("template"));
     const contentType = options.text("contentType");
-    return (request) => {
-      const rendering = new Rendering();
-      rendering.render(nodes, [jsonOf(request.payload)]);
-      return { payload: rendering.text, contentType };
+    return (request, _context, output) => {
+      new Rendering(output).render(nodes, { value: jsonOf(request.payload), outer: undefined });
+      return { payload: output.text, contentType };
     };
   },
-  maxInlineBytes: 64 * 1024,
+  maxInlineBytes: maxInlineJsonBytes,
   example: {
     options: { template: "{{title}}:{{#words}} {{word}}={{count}}{{/words}}{{^words}} none{{/words}}" },
     input: {
@@ -43,9 +43,12 @@ const template: Builtin = {
   },
 };
 
-/** A section's or a comment's tag that is alone on its line takes the line with it, as Mustache has it; else a tag is itself. */
+/**
+ * A section's or a comment's tag that is alone on its line takes the line with it, as Mustache has it; else a tag is itself.
+ * White space around the name is of the name here: told apart in the pattern, it would be tried in every division.
+ */
 const tags =
-  /^[ \t]*\{\{(?<alone>[#^/!])\s*(?<aloneName>[^{}]*?)\s*\}\}[ \t]*(?:\r?\n|(?![\s\S]))|\{\{(?<sigil>[#^/!]?)\s*(?<name>[^{}]*?)\s*\}\}/gm;
+  /^[ \t]*\{\{(?<alone>[#^/!])(?<aloneName>[^{}]*)\}\}[ \t]*(?:\r?\n|(?![\s\S]))|\{\{(?<sigil>[#^/!]?)(?<name>[^{}]*)\}\}/gm;
 
 function parsed(source: string): Node[] {
   const root: Node[] = [];
@@ -54,7 +57,8 @@ function parsed(source: string): Node[] {
   let from = 0;
   for (const match of source.matchAll(tags)) {
     const [tag] = match;
-    const { alone, aloneName, sigil = alone, name = aloneName ?? "" } = match.groups ?? {};
+    const { alone, aloneName = "", sigil = alone, name: spaced = aloneName } = match.groups ?? {};
+    const name = spaced.trim();
     if (match.index > from) nodes.push({ kind: "Text", text: source.slice(from, match.index) });
     from = match.index + tag.length;
     if (sigil === "!") continue;
@@ -91,48 +95,64 @@ function pathOf(name: string, tag: string): string[] {
   return name.split(".");
 }
 
+/** A value that names are looked for in, and what is around it. */
+interface Scope {
+  readonly value: Json;
+  readonly outer: Scope | undefined;
+}
+
 class Rendering {
-  readonly #out: string[] = [];
+  readonly #output: BoundedOutput;
   #visits = 0;
 
-  get text(): string {
-    return this.#out.join("");
+  constructor(output: BoundedOutput) {
+    this.#output = output;
   }
 
-  render(nodes: readonly Node[], scopes: readonly Json[]): void {
+  render(nodes: readonly Node[], scope: Scope): void {
     for (const node of nodes) {
       this.#visits += 1;
       if (this.#visits > maxVisits)
         throw new Refusal(`the template comes to more than ${maxVisits} parts with this payload`);
-      if (node.kind === "Text") this.#out.push(node.text);
-      else if (node.kind === "Value") this.#out.push(shown(lookup(node.path, scopes)));
-      else this.#section(node, scopes);
+      if (node.kind === "Text") this.#output.put(node.text);
+      else if (node.kind === "Value") this.#output.put(shown(this.#lookup(node.path, scope)));
+      else this.#section(node, scope);
     }
   }
 
-  #section(node: Extract<Node, { kind: "Section" }>, scopes: readonly Json[]): void {
-    const value = lookup(node.path, scopes);
+  #section(node: Extract<Node, { kind: "Section" }>, scope: Scope): void {
+    const value = this.#lookup(node.path, scope);
     const isEmpty =
       value === undefined || value === null || value === false || (Array.isArray(value) && value.length === 0);
     if (isEmpty === !node.inverted) return;
     if (node.inverted) {
-      this.render(node.nodes, scopes);
+      this.render(node.nodes, scope);
       return;
     }
     for (const item of Array.isArray(value) ? (value as readonly Json[]) : [value as Json]) {
-      this.render(node.nodes, [...scopes, item]);
+      this.#output.work(1);
+      this.render(node.nodes, { value: item, outer: scope });
     }
+  }
+
+  /** The first name is looked for from the innermost scope outwards; only keys of the data are found, never a prototype's. */
+  #lookup(path: readonly string[], innermost: Scope): Json | undefined {
+    const [first] = path;
+    this.#output.work(1 + path.length);
+    if (first === undefined) return innermost.value;
+    let scope: Scope | undefined = innermost;
+    while (scope !== undefined && !has(scope.value, first)) {
+      this.#output.work(1);
+      scope = scope.outer;
+    }
+    let value: Json | undefined = scope?.value;
+    for (const key of path) value = isObject(value) && Object.hasOwn(value, key) ? value[key] : undefined;
+    return value;
   }
 }
 
-/** The first name is looked for from the innermost scope outwards; only keys of the data are found, never a prototype's. */
-function lookup(path: readonly string[], scopes: readonly Json[]): Json | undefined {
-  const [first, ...rest] = path;
-  if (first === undefined) return scopes.at(-1);
-  const scope = scopes.findLast((candidate) => isObject(candidate) && Object.hasOwn(candidate, first));
-  let value = isObject(scope) ? scope[first] : undefined;
-  for (const key of rest) value = isObject(value) && Object.hasOwn(value, key) ? value[key] : undefined;
-  return value;
+function has(value: Json, key: string): boolean {
+  return isObject(value) && Object.hasOwn(value, key);
 }
 
 function shown(value: Json | undefined): string {

@@ -1,6 +1,7 @@
 import type { AuthorResponse } from "../author.ts";
 import type { Builtin } from "./builtin.ts";
-import { jsonOf, textOf } from "./content.ts";
+import { jsonOf, maxInlineJsonBytes, textOf } from "./content.ts";
+import { jsonList } from "./json-text.ts";
 import { Refusal } from "./refusal.ts";
 
 /** A built-in that makes one text of another and keeps the content type. */
@@ -24,11 +25,11 @@ const split: Builtin = {
   },
   prepare(options) {
     const separator = options.text("separator");
-    return (request) => {
+    return (request, _context, output) => {
       let parts = textOf(request.payload).split(separator);
       if (options.flag("trim")) parts = parts.map((part) => part.trim());
       if (options.flag("skipEmpty")) parts = parts.filter((part) => part !== "");
-      return { json: parts };
+      return jsonList(parts, output);
     };
   },
   example: { options: { separator: ",", trim: true }, input: "a, b, c", output: ["a", "b", "c"] },
@@ -40,12 +41,17 @@ const join: Builtin = {
   options: { separator: { type: "string", description: "What comes between two parts.", default: "\n" } },
   prepare(options) {
     const separator = options.text("separator");
-    return (request) => {
+    return (request, _context, output) => {
       const list = jsonOf(request.payload);
       if (!Array.isArray(list)) throw new Refusal("the payload is no JSON list");
-      return list.map(partOf).join(separator);
+      list.forEach((part, index) => {
+        if (index > 0) output.put(separator);
+        output.put(partOf(part, index));
+      });
+      return output.text;
     };
   },
+  maxInlineBytes: maxInlineJsonBytes,
   example: { options: { separator: "-" }, input: ["a", "b", 3], output: "a-b-3" },
 };
 
