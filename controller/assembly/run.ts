@@ -1,4 +1,5 @@
 import type { Ports } from "../../engine/clock.ts";
+import { advertisedUrl } from "../payloads/addresses.ts";
 import { type PayloadEndpoint, payloadEndpointAnnotation, servePayloads } from "../payloads/endpoint.ts";
 import { FileSystemStore } from "../payloads/file-system.ts";
 import { NamespaceUids } from "../payloads/namespaces.ts";
@@ -44,6 +45,10 @@ export interface ControllerOptions {
     readonly host: string;
     readonly port: number;
     readonly tls?: { readonly cert: string; readonly key: string };
+    /** What the Lease says instead of where it listens. */
+    readonly advertisedUrl?: string;
+    /** A pod's loopback is nobody else's. */
+    readonly isInPod: boolean;
   };
   /** Absent: this is the only controller, and asks nobody. */
   readonly lease?: { readonly namespace: string; readonly name: string };
@@ -147,10 +152,15 @@ async function lead(
   if (options.lease === undefined) return undefined;
   const { client, ports, logger, replica } = runtime;
   logger.info({ lease: options.lease }, "waits for the Lease");
-  // Where `millrace output` finds it.
-  const told = endpoint === undefined ? {} : { annotations: { [payloadEndpointAnnotation]: endpoint.url } };
-  const elector = new LeaderElector({ client, ports, logger, identity: replica, ...options.lease, ...told });
+  // Where `millrace output` finds it; what an earlier holder said is overwritten in any case.
+  const annotations = { [payloadEndpointAnnotation]: advertised(options, endpoint) ?? "" };
+  const elector = new LeaderElector({ client, ports, logger, identity: replica, ...options.lease, annotations });
   return opened.use(await elector.acquire(interrupted));
+}
+
+function advertised({ payloads }: ControllerOptions, endpoint: PayloadEndpoint | undefined): string | undefined {
+  if (payloads === undefined || endpoint === undefined) return undefined;
+  return advertisedUrl({ url: endpoint.url, given: payloads.advertisedUrl, isInPod: payloads.isInPod });
 }
 
 async function work(

@@ -17,6 +17,9 @@ const maxKept = 1_000;
 /** Anybody may make the controller ask the API server, whose connections its own work needs too. */
 const maxReviews = 8;
 
+/** The audience of a token that is good for reading payloads and nothing else. */
+export const payloadAudience = "millrace";
+
 export type Access =
   | { readonly kind: "Allowed" }
   | { readonly kind: "Unauthenticated" }
@@ -61,8 +64,9 @@ export class PayloadAccess {
   }
 
   async #ask(token: string, namespace: string, signal: AbortSignal): Promise<Access> {
-    const review = await this.#review(tokenReviews, { token }, signal);
-    if (review.authenticated !== true) return { kind: "Unauthenticated" };
+    const audiences = isForPayloads(token) ? { audiences: [payloadAudience] } : {};
+    const review = await this.#review(tokenReviews, { token, ...audiences }, signal);
+    if (review.authenticated !== true || !isFor(review, audiences)) return { kind: "Unauthenticated" };
     const user = (review.user ?? {}) as Record<string, Json>;
     const spec = {
       ...picked(user, { username: "user", groups: "groups", uid: "uid", extra: "extra" }),
@@ -84,6 +88,30 @@ export class PayloadAccess {
     const object = await this.#client.create(resource, body, {}, signal);
     return (object.status ?? {}) as Record<string, unknown>;
   }
+}
+
+/**
+ * What a token says of its audience, unverified: only which audience to ask about. Without one the API server checks against its
+ * own, whose name nobody else knows; that lets a kubeconfig's own token in, whatever its kind.
+ */
+function isForPayloads(token: string): boolean {
+  try {
+    const claims = Buffer.from(token.split(".")[1] ?? "", "base64url").toString();
+    const { aud } = JSON.parse(claims) as { readonly aud?: unknown };
+    return [aud].flat().includes(payloadAudience);
+  } catch {
+    // Not a JWT.
+    return false;
+  }
+}
+
+/** An API server that knows nothing of audiences leaves them out of its answer. */
+function isFor(
+  review: Record<string, unknown>,
+  { audiences = [] }: { readonly audiences?: readonly string[] },
+): boolean {
+  const known = Array.isArray(review.audiences) ? review.audiences : [];
+  return audiences.every((audience) => known.includes(audience));
 }
 
 function picked(source: Readonly<Record<string, Json>>, names: Readonly<Record<string, string>>): Record<string, Json> {

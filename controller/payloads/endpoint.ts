@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
-import { type AddressInfo, isIP } from "node:net";
+import type { AddressInfo } from "node:net";
 import { pipeline } from "node:stream/promises";
 import type { Ports } from "../../engine/clock.ts";
 import { MillraceError, toMillraceError } from "../../engine/errors.ts";
@@ -8,6 +8,7 @@ import { binaryType } from "../../engine/payload.ts";
 import { ApiError, type Client } from "../api/client.ts";
 import type { Logger } from "../runtime/logger.ts";
 import { PayloadAccess } from "./access.ts";
+import { isLoopback, urlOf } from "./addresses.ts";
 import { isDigest } from "./digest.ts";
 import type { NamespaceUids } from "./namespaces.ts";
 import type { PayloadStore } from "./store.ts";
@@ -26,12 +27,12 @@ export interface PayloadEndpointOptions {
   readonly tls?: { readonly cert: string; readonly key: string };
 }
 
-/** Where a controller says under which URL its payload endpoint is: an annotation of its Lease. */
+/** Where a controller says under which URL its payload endpoint is: an annotation of its Lease; empty when nobody else can reach it. */
 export const payloadEndpointAnnotation = "millrace.dev/payload-endpoint";
 
 /** Serves `GET` and `HEAD /v1/namespaces/NS/payloads/DIGEST[?contentType=TYPE]`. */
 export interface PayloadEndpoint extends AsyncDisposable {
-  /** `https://host:port` or `http://…`, without a path. */
+  /** Where it listens: `https://host:port` or `http://…`, without a path. */
   readonly url: string;
 }
 
@@ -54,15 +55,10 @@ export async function servePayloads(options: PayloadEndpointOptions): Promise<Pa
   server.on("error", (error) =>
     options.logger.warn({ err: error }, "the payload endpoint could not take a connection"),
   );
-  const scheme = tls === undefined ? "http" : "https";
   return {
-    url: `${scheme}://${isIP(host) === 6 ? `[${host}]` : host}:${port}`,
+    url: urlOf(tls === undefined ? "http" : "https", host, port),
     [Symbol.asyncDispose]: () => closed(server),
   };
-}
-
-function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
 }
 
 function listening(server: Server, host: string, port: number): Promise<number> {

@@ -1,10 +1,11 @@
 import { createHash } from "node:crypto";
 import { Agent, request } from "undici";
 import { MillraceError } from "../../engine/errors.ts";
+import { refusalOfServer } from "./addresses.ts";
 import type { PayloadRef } from "./store.ts";
 
 export interface RemotePayloadsOptions {
-  /** Of the controller's payload endpoint, without a path: `https://host:port`. */
+  /** Of the controller's payload endpoint, without a path: `https://host:port`, or `http://…` on loopback. */
   readonly server: string;
   readonly token: string;
   /** PEM of the authority that signed the endpoint's certificate; absent: those that the system trusts. */
@@ -16,7 +17,11 @@ export class RemotePayloads implements AsyncDisposable {
   readonly #options: RemotePayloadsOptions;
   readonly #agent: Agent;
 
+  /** Throws MillraceError InvalidInput for a URL to which no token may be sent. */
   constructor(options: RemotePayloadsOptions) {
+    const refusal = refusalOfServer(options.server);
+    if (refusal !== undefined)
+      throw new MillraceError("InvalidInput", `no token is sent to ${options.server}: ${refusal}`);
     this.#options = options;
     this.#agent = new Agent(options.authority === undefined ? {} : { connect: { ca: options.authority } });
   }

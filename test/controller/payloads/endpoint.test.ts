@@ -18,6 +18,7 @@ import { namespaceUid, never, temporaryStore } from "./store-folder.ts";
 class Reviews {
   asked = 0;
   allowed = true;
+  knowsAudiences = true;
 
   readonly client = {
     get: () => Promise.resolve({ metadata: { name: "team", uid: namespaceUid } }),
@@ -29,6 +30,18 @@ class Reviews {
 
   #answer(kind: string, spec: Record<string, unknown>): unknown {
     if (kind === "TokenReview") {
+      const token = String(spec.token);
+      // As the API server: a token is good for its own audience only, and for that of the API server when none is asked for.
+      if (token.startsWith("e30.")) {
+        const audiences = spec.audiences ?? ["the API server"];
+        const { aud } = JSON.parse(Buffer.from(token.split(".")[1] ?? "", "base64url").toString()) as { aud: string[] };
+        const isGood = aud.some((audience) => (audiences as string[]).includes(audience));
+        const audience = this.knowsAudiences ? { audiences: aud } : {};
+        return {
+          status: isGood ? { authenticated: true, ...audience, user: { username: "reader", groups: ["g"] } } : {},
+        };
+      }
+      expect(spec).not.to.have.property("audiences");
       const known = spec.token === "reader" || spec.token === "stranger";
       return { status: known ? { authenticated: true, user: { username: spec.token, groups: ["g"] } } : {} };
     }
@@ -99,6 +112,19 @@ describe("the payload endpoint", () => {
     expect(await codes("//", "reader")).to.deep.equal([400, "BadRequest"]);
     expect(await codes(path, "reader", "DELETE")).to.deep.equal([405, "MethodNotAllowed"]);
     expect(await codes(`${path}?contentType=text%2Fhtml%0d%0ax:y`, "reader")).to.deep.equal([400, "BadRequest"]);
+  });
+
+  it("takes a token that is good for payloads alone, and one that is good for the API server, but none for others", async () => {
+    const reviews = new Reviews();
+    await using at = await opened(reviews);
+    await at.folder.store.put(namespaceUid, text, never);
+    const jwt = (...aud: string[]) => `e30.${Buffer.from(JSON.stringify({ aud })).toString("base64url")}.signature`;
+    const codes = async (...aud: string[]) => (await at.get(path, jwt(...aud))).status;
+    expect(await codes("millrace")).to.equal(200);
+    expect(await codes("the API server")).to.equal(200);
+    expect(await codes("somebody else")).to.equal(401);
+    reviews.knowsAudiences = false;
+    expect(await codes("millrace", "of a server that knows nothing of audiences")).to.equal(401);
   });
 
   it("tells nobody without the right whether a payload exists", async () => {
