@@ -23,6 +23,11 @@ export interface RunInput {
   readonly parameters: JsonObject;
 }
 
+/** As it was given: whole, in memory. */
+export interface GivenInput extends RunInput {
+  readonly input: BytesPayload;
+}
+
 /**
  * Reads and checks what an Execution gives to its Pipeline. Throws MillraceError InvalidInput, NotFound or
  * PayloadTooLarge, which no second attempt mends; ApiError when the API server does not answer.
@@ -32,14 +37,14 @@ export async function readInput(
   pipeline: CompiledPipeline,
   client: Client,
   signal: AbortSignal,
-): Promise<RunInput> {
+): Promise<GivenInput> {
   const given: [string, Json][] = (execution.spec.parameters ?? []).map(({ name, value }) => [name, value ?? null]);
-  const input = await inputPayload(execution, client, signal);
+  const input = await givenPayload(execution, client, signal);
   return checkedInput(pipeline, Object.fromEntries(given), input);
 }
 
 /** Fills in the parameters' defaults and checks all of it against the Pipeline. Throws MillraceError InvalidInput or PayloadTooLarge. */
-export function checkedInput(pipeline: CompiledPipeline, given: JsonObject, input: BytesPayload): RunInput {
+export function checkedInput(pipeline: CompiledPipeline, given: JsonObject, input: BytesPayload): GivenInput {
   const parameters = bindParameters(pipeline.plan, given);
   refuse(pipeline.checkParameters(parameters));
   if (input.size > pipeline.maxInputBytes) {
@@ -80,7 +85,8 @@ function refuse(violations: readonly SchemaViolation[]): void {
   throw new MillraceError("InvalidInput", [...named, ...more].join("; "));
 }
 
-async function inputPayload(execution: Execution, client: Client, signal: AbortSignal): Promise<BytesPayload> {
+/** `spec.input`, unchecked; JSON null when there is none. Throws MillraceError InvalidInput, ApiError. */
+export async function givenPayload(execution: Execution, client: Client, signal: AbortSignal): Promise<BytesPayload> {
   const input: ExecutionInput = execution.spec.input ?? { json: null };
   if (input.text !== undefined) return textPayload(input.text);
   if (input.base64 !== undefined) return new BytesPayload(Buffer.from(input.base64, "base64"), binaryType);

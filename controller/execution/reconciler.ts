@@ -3,7 +3,7 @@ import type { KubernetesObject } from "../api/client.ts";
 import { executions } from "../api/kinds.ts";
 import type { Condition, Execution, ExecutionStatus } from "../api/types.ts";
 import type { CompiledPipeline } from "../catalog.ts";
-import { isNotFound } from "../runtime/api-errors.ts";
+import { isNotFound, isTransient } from "../runtime/api-errors.ts";
 import type { ObjectKey } from "../runtime/object-key.ts";
 import { StatusWriter } from "../runtime/status-writer.ts";
 import type { ReconcileResult } from "../runtime/worker.ts";
@@ -11,9 +11,11 @@ import { Places } from "./admission.ts";
 import type { ExecutionController, ExecutionDependencies } from "./controller.ts";
 import { type Decision, decide, type Facts } from "./decide.ts";
 import { Gatherer } from "./gather.ts";
-import { readInput } from "./input.ts";
+import { givenPayload, type RunInput, readInput } from "./input.ts";
+import { keptInput, type ReadAgain } from "./kept-input.ts";
 import { isFinished, isSameOwner, uidOf } from "./objects.ts";
 import { nextOwner } from "./ownership.ts";
+import { RunPayloads } from "./payloads.ts";
 import { firstReportMs } from "./progress.ts";
 import { LiveRun, type RunEnd } from "./runner.ts";
 import { type CachedExecution, slim } from "./slim.ts";
@@ -250,24 +252,42 @@ class ExecutionReconciler implements ExecutionController {
     if (!isSameOwner(execution.status?.owner, cached.status?.owner)) return undefined;
     const owner = nextOwner(execution.status?.owner, this.#deps.replica);
     if (owner === undefined) return undefined;
-    const input = await this.#inputOf(execution, pipeline, signal);
+    const payloads = new RunPayloads(this.#deps.payloads, this.#deps.namespaces, execution.metadata.namespace ?? "");
+    const input = await this.#inputOf(execution, pipeline, payloads, signal);
     if (input === undefined) return undefined;
     const revision = await this.#revision(execution, pipeline, signal);
     const claimed = isRecorded ? await this.#claim(execution, owner, signal) : execution;
     if (claimed === undefined || this.#stopped !== undefined) return undefined;
     const pinned = revision === undefined ? {} : { pipelineRevision: revision };
-    return new LiveRun({ execution: claimed, pipeline, owner, ...input, ...pinned }, this.#deps, this.#writer);
+    const recorded = claimed.status?.steps ?? [];
+    const job = { execution: slim(claimed), recorded, payloads, pipeline, owner, ...input, ...pinned };
+    return new LiveRun(job, this.#deps, this.#writer);
   }
 
-  /** What is refused is recorded as the outcome, and gives undefined. */
-  async #inputOf(execution: Execution, pipeline: CompiledPipeline, signal: AbortSignal) {
+  /** What is refused, or cannot be stored, is recorded as the outcome, and gives undefined. Throws ApiError. */
+  async #inputOf(
+    execution: Execution,
+    pipeline: CompiledPipeline,
+    payloads: RunPayloads,
+    signal: AbortSignal,
+  ): Promise<RunInput | undefined> {
     try {
-      return await readInput(execution, pipeline, this.#deps.client, signal);
+      const { input, parameters } = await readInput(execution, pipeline, this.#deps.client, signal);
+      return { input: await keptInput(input, payloads, this.#readAgain(slim(execution)), signal), parameters };
     } catch (error) {
-      if (!(error instanceof MillraceError)) throw error;
+      signal.throwIfAborted();
+      if (!(error instanceof MillraceError) || isTransient(error.cause)) throw error;
       await this.#conclude(execution, { phase: "Failed", reason: error.code, message: error.message }, signal);
       return undefined;
     }
+  }
+
+  #readAgain(started: CachedExecution): ReadAgain {
+    return async (signal) => {
+      const execution = await this.#read(started, signal);
+      if (execution === undefined) throw new MillraceError("Cancelled", "the Execution was deleted");
+      return await givenPayload(execution, this.#deps.client, signal);
+    };
   }
 
   /** None for an inline spec: it is in the Execution, and cannot be edited there. */

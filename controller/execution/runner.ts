@@ -10,15 +10,19 @@ import type { ExecutionDependencies } from "./controller.ts";
 import type { RunInput } from "./input.ts";
 import { uidOf } from "./objects.ts";
 import { type OwnedStatus, OwnedStatusWriter, type Written } from "./ownership.ts";
-import { RunPayloads } from "./payloads.ts";
+import type { RunPayloads } from "./payloads.ts";
 import { ProgressPacer } from "./progress.ts";
 import { Recorder, resumed } from "./recorder.ts";
+import type { CachedExecution } from "./slim.ts";
 import { bareRows, failure, fitted, renderStatus, tooLarge, type Verdict } from "./status.ts";
 
 /** A run that is about to begin, or to go on. */
 export interface Job extends RunInput {
-  /** As it was last read: rows and start time count when it was recorded before. */
-  readonly execution: Execution;
+  /** As it was last read, without what is large. */
+  readonly execution: CachedExecution;
+  /** Rows of an earlier part of the run. */
+  readonly recorded: readonly StepRow[];
+  readonly payloads: RunPayloads;
   readonly pipeline: CompiledPipeline;
   readonly pipelineRevision?: string;
   /** Whom the run's writes name. */
@@ -71,7 +75,7 @@ export class LiveRun {
     this.uid = uidOf(execution);
     this.#job = job;
     this.#deps = deps;
-    this.#payloads = new RunPayloads(deps.payloads, deps.namespaces, execution.metadata.namespace ?? "");
+    this.#payloads = job.payloads;
     this.#status = new OwnedStatusWriter(writer, execution);
     this.#startTime = execution.status?.startTime ?? timestamp(deps.ports.clock.now());
     this.#generation = execution.metadata.generation ?? 1;
@@ -125,9 +129,8 @@ export class LiveRun {
   }
 
   async #run(): Promise<Outcome> {
-    const { execution, pipeline, input, parameters } = this.#job;
+    const { execution, pipeline, input, parameters, recorded: rows } = this.#job;
     const { clock } = this.#deps.ports;
-    const rows = execution.status?.steps ?? [];
     const recorder = this.#record(rows);
     const { results, attempts } = await resumed(rows, this.#payloads, this.#stop.signal);
     const elapsedMs = rows.length === 0 ? 0 : Math.max(0, clock.now() - Date.parse(this.#startTime));

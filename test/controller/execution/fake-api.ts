@@ -106,6 +106,11 @@ export class FakeApi implements Client {
     return this.#set(`executions/${name}`, { ...object, status: status ?? pendingStatus }) as Execution;
   }
 
+  configMap(name: string, data: Readonly<Record<string, string>>): void {
+    const metadata = { name, namespace: "team" };
+    this.objects.set(`configmaps/${name}`, { apiVersion: "v1", kind: "ConfigMap", metadata, data });
+  }
+
   /** An edit of the spec: a new generation. */
   edit(name: string, spec: Partial<ExecutionSpec>): void {
     const current = this.execution(name);

@@ -73,9 +73,12 @@ export const succeed: Work = (attempt) =>
 
 /** The real store; a test may hold up or fail what is put into it. */
 class StagedStore extends FileSystemStore {
+  /** Digests of what was put into it, in order. */
+  readonly puts: string[] = [];
   before: (payload: Payload) => Promise<void> = () => Promise.resolve();
 
   override async put(namespaceUid: string, payload: Payload, signal: AbortSignal): Promise<PayloadRef> {
+    this.puts.push(payload.digest);
     await this.before(payload);
     return await super.put(namespaceUid, payload, signal);
   }
@@ -156,6 +159,11 @@ export class Stage implements AsyncDisposable {
   crash(): void {
     this.#crashed = true;
     this.#abort.abort(new Error("crashed"));
+  }
+
+  /** As a sweep would that finds nothing named. */
+  async emptyStore(): Promise<void> {
+    await rm(this.#directory, { recursive: true });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
