@@ -43,12 +43,26 @@ function buffer(bytes: Uint8Array): Buffer {
 }
 
 /** Node's decoders skip what they do not know: what is not of the alphabet is refused here. */
-function decoder(pattern: RegExp, wanted: string, encoding: BufferEncoding, contentType: string): BuiltinCall {
+function decoder(
+  isValid: (text: string) => boolean,
+  wanted: string,
+  encoding: BufferEncoding,
+  contentType: string,
+): BuiltinCall {
   return (request) => {
     const text = textOf(request.payload).replace(/[ \t\r\n]+/g, "");
-    if (!pattern.test(text)) throw new Refusal(`the payload is not ${wanted}`);
+    if (!isValid(text)) throw new Refusal(`the payload is not ${wanted}`);
     return { payload: Buffer.from(text, encoding), contentType };
   };
+}
+
+function isBase64(text: string): boolean {
+  return /^[A-Za-z0-9+/_-]*={0,2}$/.test(text);
+}
+
+/** Pairs are counted and not matched: a repeated group takes stack for each. */
+function isHex(text: string): boolean {
+  return text.length % 2 === 0 && /^[0-9A-Fa-f]*$/.test(text);
 }
 
 const base64: readonly Builtin[] = [
@@ -71,7 +85,7 @@ const base64: readonly Builtin[] = [
     name: "decode.base64",
     summary: "Reads base64, of either variant, padded or not; white space is left out.",
     options: decodeOptions,
-    prepare: (options) => decoder(/^[A-Za-z0-9+/_-]*={0,2}$/, "base64", "base64", options.text("contentType")),
+    prepare: (options) => decoder(isBase64, "base64", "base64", options.text("contentType")),
     example: { options: { contentType: "text/plain" }, input: "bWlsbD4=", output: "mill>" },
   },
 ];
@@ -92,8 +106,7 @@ const hex: readonly Builtin[] = [
     name: "decode.hex",
     summary: "Reads hexadecimal digits, upper or lower case; white space is left out.",
     options: decodeOptions,
-    prepare: (options) =>
-      decoder(/^([0-9A-Fa-f]{2})*$/, "pairs of hexadecimal digits", "hex", options.text("contentType")),
+    prepare: (options) => decoder(isHex, "pairs of hexadecimal digits", "hex", options.text("contentType")),
     example: { options: { contentType: "text/plain" }, input: "6d 69 6c 6c", output: "mill" },
   },
 ];

@@ -122,6 +122,21 @@ describe("built-ins that make much of little", function () {
     expect(workers()).to.equal(1);
   });
 
+  it("read hexadecimal digits of any length, and take no stack for them", async () => {
+    const maxBytes = 16 * 1024 * kibibyte;
+    const spec = {
+      ...specOf({ kind: "Builtin", name: "decode.hex" }),
+      limits: { ...limits, maxOutputBytes: maxBytes },
+    };
+    await using caller = callerOf(await backend.load(spec, never), {
+      maxInputBytes: maxBytes,
+      maxOutputBytes: maxBytes,
+    });
+    const payload = textPayload("61".repeat(maxBytes / 2));
+    const response = await caller.call(attemptOf(), { payload, metadata: {}, options: {} }, never);
+    expect(response.ok && response.payload.size).to.equal(maxBytes / 2);
+  });
+
   it("merge any number of objects into a large one in linear time", async () => {
     const keys = Object.fromEntries(Array.from({ length: 20_000 }, (_, n) => [`key-${n}`, { n }]));
     const input = `[${JSON.stringify(keys)}${",{}".repeat(40_000)},{"key-7":{"m":1}}]`;
