@@ -48,7 +48,7 @@ export async function loadThreadModule(
   options: ModuleOptions,
   signal: AbortSignal,
 ): Promise<LoadedProcessor> {
-  const plugin = await readPluginFile(options.pluginsDir, module.file, module.digest);
+  const plugin = await readPluginFile(options.pluginsDir, module.file, module.digest, signal);
   const source = sourceOf(plugin, module.export);
   try {
     const inspection = await within(signal, module, options, (limited) => inspect(options, source, limited));
@@ -67,10 +67,10 @@ export async function loadInlineModule(
   options: ModuleOptions,
   signal: AbortSignal,
 ): Promise<LoadedProcessor> {
-  const plugin = await readPluginFile(options.pluginsDir, module.file, module.digest);
+  const plugin = await readPluginFile(options.pluginsDir, module.file, module.digest, signal);
   const { url } = sourceOf(plugin, module.export);
   const namespace = await within(signal, module, options, () => importInline(url, module));
-  const after = await readPluginFile(options.pluginsDir, module.file, module.digest);
+  const after = await readPluginFile(options.pluginsDir, module.file, module.digest, signal);
   if (after.digest !== plugin.digest) {
     throw new MillraceError("Unavailable", `local.module.file: ${module.file} was changed while it was loaded`);
   }

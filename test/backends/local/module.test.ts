@@ -1,4 +1,5 @@
-import { symlink, writeFile } from "node:fs/promises";
+import { execFileSync } from "node:child_process";
+import { symlink, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect } from "chai";
 import type { LocalModule } from "../../../backends/backend.ts";
@@ -79,7 +80,7 @@ describe("ES modules: loading", function () {
   for (const file of climbing) {
     it(`refuses the path ${JSON.stringify(file)}`, async () => {
       await writeFile(join(plugins.root, "outside.mjs"), echoSource);
-      expect((await loadError(plugins, { file })).code).to.equal("InvalidInput");
+      expect((await loadError(plugins, { file })).code).to.equal("SandboxViolation");
     });
   }
 
@@ -89,10 +90,18 @@ describe("ES modules: loading", function () {
     await symlink(join(plugins.root, "outside.mjs"), join(plugins.dir, "link.mjs"));
     await symlink(plugins.root, join(plugins.dir, "folder"));
     await symlink(join(plugins.dir, "inside.mjs"), join(plugins.dir, "alias.mjs"));
-    expect((await loadError(plugins, { file: "link.mjs" })).code).to.equal("InvalidInput");
-    expect((await loadError(plugins, { file: "folder/outside.mjs" })).code).to.equal("InvalidInput");
+    expect((await loadError(plugins, { file: "link.mjs" })).code).to.equal("SandboxViolation");
+    expect((await loadError(plugins, { file: "folder/outside.mjs" })).code).to.equal("SandboxViolation");
     const loaded = await plugins.backend.load(specOf(moduleOf({ file: "alias.mjs" })), never);
     expect(loaded.module?.source).to.equal("alias.mjs");
+  });
+
+  it("refuses a pipe, which holds nobody up, and a file over 16 MiB, by its size alone", async () => {
+    execFileSync("mkfifo", [join(plugins.dir, "pipe.mjs")]);
+    await plugins.write("huge.mjs", "");
+    await truncate(join(plugins.dir, "huge.mjs"), 2 ** 40);
+    expect((await loadError(plugins, { file: "pipe.mjs" })).code).to.equal("InvalidInput");
+    expect((await loadError(plugins, { file: "huge.mjs" })).code).to.equal("PayloadTooLarge");
   });
 
   const refused: readonly [string, string, Partial<LocalModule>, string, RegExp][] = [
