@@ -5,6 +5,12 @@ import { childrenOf, nodeCount } from "./references.ts";
 /** What one evaluation may cost; the API server's limit for one expression. `cost.md` has the prices. */
 export const maxCost = 1_000_000;
 
+/** What the expressions of one run may cost together, but those of earlier parts of the run. */
+export const maxRunCost = 100_000_000;
+
+/** After how much work a run lets others have their turn: some 20 ms, at worst 100. */
+const turnCost = 1_000_000;
+
 const charsPerUnit = 10;
 const errorCost = 100;
 const newPatternCost = 30;
@@ -12,14 +18,51 @@ const timeZoneCost = 1_000;
 const durationCost = 20;
 const maxDurationLength = 64;
 
+/** What the expressions of one run have cost, and what they did since other work last had its turn. */
+export class RunBudget {
+  #left = maxRunCost;
+  #sinceTurn = 0;
+
+  get left(): number {
+    return this.#left;
+  }
+
+  /** Whether it is time to let the event loop go round. Decided by the work done, not by the clock. */
+  get isTurnOver(): boolean {
+    return this.#sinceTurn >= turnCost;
+  }
+
+  startTurn(): void {
+    this.#sinceTurn = 0;
+  }
+
+  spend(units: number): void {
+    this.#left -= units;
+    this.#sinceTurn += units;
+  }
+
+  /** Bytes decoded or encoded: each takes about the time of a unit, and costs the tenth that reading text does. */
+  spendOnBytes(bytes: number): void {
+    this.#left -= bytes / charsPerUnit;
+    this.#sinceTurn += bytes;
+  }
+}
+
 /** Counts what an evaluation costs. One meter serves many expressions, one evaluation at a time: evaluation is synchronous. */
 export class Meter {
   /** Thrown when the limit is passed, and at once by whatever is metered after that: `||` and `exists` swallow errors. */
   readonly exhausted = new Error("cost limit exceeded");
+  #limit = maxCost;
   #left = maxCost;
 
-  start(): void {
-    this.#left = maxCost;
+  start(limit: number): void {
+    this.#limit = limit;
+    this.#left = limit;
+  }
+
+  /** Since the start. */
+  get spent(): number {
+    return this.#limit - this.#left;
   }
 
   get isExhausted(): boolean {

@@ -1,6 +1,7 @@
 import { Environment } from "@marcbachmann/cel-js";
 import { RE2JS } from "re2js";
-import { instrument, Meter, maxCost } from "./cost.ts";
+import type { RunBudget } from "./cost.ts";
+import { instrument, Meter, maxCost, maxRunCost } from "./cost.ts";
 import { MillraceError } from "./errors.ts";
 import type { Value } from "./json-values.ts";
 import { closest } from "./names.ts";
@@ -42,8 +43,11 @@ export interface Expression {
   readonly steps: readonly number[];
   /** Set when it is nothing but a reference to this one's payload, which is then passed on as it is. */
   readonly passes: number | undefined;
-  /** Throws MillraceError InvalidInput when it fails, costs too much, or gives no bool where one is wanted. */
-  evaluate(variables: Variables): Value;
+  /**
+   * Pays what it costs out of `budget`, if there is one. Throws MillraceError InvalidInput when it fails, costs too much,
+   * or gives no bool where one is wanted.
+   */
+  evaluate(variables: Variables, budget?: RunBudget): Value;
 }
 
 /** What stands around an expression. */
@@ -176,28 +180,32 @@ class CheckedExpression implements Expression {
     this.#wantsBool = site.result === "bool";
   }
 
-  evaluate(variables: Variables): Value {
-    const value = this.#evaluate(variables);
+  evaluate(variables: Variables, budget?: RunBudget): Value {
+    const value = this.#evaluate(variables, budget);
     if (this.#wantsBool && typeof value !== "boolean") {
       throw new MillraceError("InvalidInput", `${this.field} gave ${kindOf(value)}; it must give true or false`);
     }
     return value;
   }
 
-  #evaluate(variables: Variables): Value {
+  #evaluate(variables: Variables, budget: RunBudget | undefined): Value {
     const meter = this.#meter;
-    meter.start();
+    const isLastOfRun = budget !== undefined && budget.left < maxCost;
+    meter.start(isLastOfRun ? Math.max(0, budget.left) : maxCost);
     let value: unknown;
     try {
       meter.charge(this.#nodes);
       value = this.#program(variables);
     } catch (cause) {
       if (!meter.isExhausted) throw this.#failure(cause);
+    } finally {
+      budget?.spend(meter.spent);
     }
     if (!meter.isExhausted) return value as Value;
+    const limit = isLastOfRun ? `${maxRunCost} units for all of a run` : `${maxCost} units for one evaluation`;
     throw new MillraceError(
       "InvalidInput",
-      `${this.field} costs more than the limit of ${maxCost} units for one evaluation; loop over less, or let a processor do it`,
+      `${this.field} costs more than the limit of ${limit}; loop over less, or let a processor do it`,
     );
   }
 

@@ -36,6 +36,8 @@ export interface Plan {
   readonly output: Expression | undefined;
   /** The step whose payload the only sink gives, or {@link executionInput}. Not looked at where `output` is set. */
   readonly outputOrigin: number;
+  /** Whose payloads the output looks into, like {@link PlanStep.reads}. */
+  readonly outputReads: readonly number[];
   readonly graph: GraphFacts;
 }
 
@@ -55,6 +57,8 @@ export interface PlanStep {
   readonly origin: number;
   readonly input: Expression | undefined;
   readonly when: Expression | undefined;
+  /** Whose payloads its expressions look into, each once: step indices, and {@link executionInput}. */
+  readonly reads: readonly number[];
 }
 
 /** The shape of the graph, for `status.graph`. */
@@ -156,9 +160,11 @@ class Compiler {
     const { name, failurePolicy, maxParallelSteps, timeoutMs, parameters } = this.#definition;
     const graph = { steps: steps.length, levels: built.dag.depth, width: built.dag.width };
     const order = built.dag.order;
+    const outputReads = readsOf([output], origins);
+    const policies = { failurePolicy, maxParallelSteps, timeoutMs };
     return {
       ok: true,
-      plan: { name, failurePolicy, maxParallelSteps, timeoutMs, parameters, steps, order, output, outputOrigin, graph },
+      plan: { name, ...policies, parameters, steps, order, output, outputOrigin, outputReads, graph },
     };
   }
 
@@ -295,6 +301,8 @@ class Compiler {
   #planStep(step: StepDefinition, index: number, { dag, ancestry, origins, facts }: Surroundings): PlanStep {
     const isAncestor = (other: number) => ancestry.isAncestor(other, index);
     const path = `steps[${index}]`;
+    const input = this.#expression(step.input, `${path}.input`, step.name, isAncestor, "any");
+    const when = this.#expression(step.when, `${path}.when`, step.name, isAncestor, "bool");
     return {
       index,
       name: step.name,
@@ -306,8 +314,9 @@ class Compiler {
       dependencies: dag.dependencies[index] ?? [],
       dependents: dag.dependents[index] ?? [],
       origin: origins.received[index] ?? executionInput,
-      input: this.#expression(step.input, `${path}.input`, step.name, isAncestor, "any"),
-      when: this.#expression(step.when, `${path}.when`, step.name, isAncestor, "bool"),
+      input,
+      when,
+      reads: readsOf([input, when], origins),
     };
   }
 
@@ -351,6 +360,16 @@ class Compiler {
     }
     return undefined;
   }
+}
+
+const nothing: readonly number[] = [];
+
+/** What an Analyze step gives is its origin's payload: who looks into it looks into that. */
+function readsOf(expressions: readonly (Expression | undefined)[], { given }: Origins): readonly number[] {
+  const read = expressions.flatMap((expression) =>
+    expression === undefined || expression.passes !== undefined ? nothing : expression.payloads,
+  );
+  return read.length === 0 ? nothing : [...new Set(read.map((index) => given[index] ?? executionInput))];
 }
 
 function shorten(source: string): string {

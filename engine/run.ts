@@ -10,8 +10,8 @@ import type { ExecutionIdentity, ProcessorRequest, ProcessorResponse } from "./p
 import { retryDelayMs } from "./retry.ts";
 import type { StopReason } from "./rules.ts";
 import { errorOf, receivedMetadata, skipReason, stopError } from "./rules.ts";
-import type { Visible, VisibleStep } from "./scope.ts";
-import { Scope } from "./scope.ts";
+import type { Fetched, Visible, VisibleStep } from "./scope.ts";
+import { nothingFetched, Scope } from "./scope.ts";
 import { workQueue } from "./strategies/work-queue.ts";
 import type { ExecutionStrategy, Schedule } from "./strategy.ts";
 
@@ -77,6 +77,10 @@ class Run implements Visible {
   #deadlineTimer: Timer | undefined;
   #firstError: RunError | undefined;
   #stopped: StopReason | undefined;
+  /** What goes on now that its bytes are there. */
+  readonly #arrived: (() => void)[] = [];
+  /** Pending while the event loop has its turn; nothing goes on meanwhile. */
+  #turnTimer: Timer | undefined;
   #isPumping = false;
   #isConcluding = false;
   #isOver = false;
@@ -144,18 +148,38 @@ class Run implements Visible {
       : { name, metadata: noMetadata };
   }
 
-  /** Starts what is ready. Steps that end at once only mark the next ones ready: the loop goes on, nothing recurses. */
+  /**
+   * Starts what is ready. Steps that end at once only mark the next ones ready: the loop goes on, nothing recurses. After
+   * much work on expressions the event loop has its turn, so that timers, cancellation and other runs have theirs.
+   */
   #pump(): void {
-    if (this.#isPumping || this.#isConcluding) return;
+    if (this.#isPumping || this.#isConcluding || this.#turnTimer !== undefined) return;
     this.#isPumping = true;
-    while (this.#stopped === undefined) {
-      const index = this.#schedule.next();
-      if (index < 0) break;
-      const step = this.#plan.steps[index];
-      if (step !== undefined) this.#begin(step);
+    while (this.#stopped === undefined && this.#turnTimer === undefined && this.#goOn()) {
+      if (this.#open > 0 && this.#scope?.budget.isTurnOver === true) this.#giveTurn();
     }
     this.#isPumping = false;
     if (this.#open === 0) this.#conclude();
+  }
+
+  /** Whether there was anything to go on with. */
+  #goOn(): boolean {
+    const arrived = this.#arrived.shift();
+    if (arrived !== undefined) {
+      arrived();
+      return true;
+    }
+    const step = this.#plan.steps[this.#schedule.next()];
+    if (step !== undefined) this.#begin(step);
+    return step !== undefined;
+  }
+
+  #giveTurn(): void {
+    this.#turnTimer = this.#options.ports.scheduler.after(0, () => {
+      this.#turnTimer = undefined;
+      this.#scope?.budget.startTurn();
+      this.#pump();
+    });
   }
 
   #begin(step: PlanStep): void {
@@ -169,52 +193,61 @@ class Run implements Visible {
       this.#finish(step.index, { state: "Skipped", reason });
       return;
     }
-    if (step.when === undefined && step.input === undefined) {
-      this.#beginWith(step, this.payload(step.origin));
-      return;
-    }
-    this.#prepare(step.when, step, () => this.#decide(step));
+    const { when } = step;
+    if (when === undefined) this.#takeInput(step);
+    else this.#prepare(when, step, (fetched) => this.#decide(step, when, fetched));
   }
 
-  #decide(step: PlanStep): void {
-    if (step.when !== undefined && this.#scopeOfRun().evaluate(step.when) === false) {
+  #decide(step: PlanStep, when: Expression, fetched: Fetched): void {
+    if (this.#scopeOfRun().evaluate(when, fetched) === false) {
       this.#finish(step.index, { state: "Skipped", reason: "WhenFalse" });
       return;
     }
-    const { input } = step;
-    if (input === undefined) {
-      this.#beginWith(step, this.payload(step.origin));
-      return;
-    }
-    this.#prepare(input, step, () => this.#beginWith(step, this.#scopeOfRun().payloadOf(input)));
+    this.#takeInput(step);
   }
 
-  /** Goes on with `next` when the expression's payloads are decoded; what either throws fails the step. */
-  #prepare(expression: Expression | undefined, step: PlanStep, next: () => void): void {
-    const goOn = () => {
-      if (this.#results[step.index] !== undefined) return;
-      try {
-        next();
-      } catch (error) {
-        this.#fail(step, errorOf(error));
-      }
-    };
+  #takeInput(step: PlanStep): void {
+    const { input } = step;
+    if (input === undefined) this.#beginWith(step, this.payload(step.origin));
+    else this.#prepare(input, step, (fetched) => this.#beginWith(step, this.#scopeOfRun().payloadOf(input, fetched)));
+  }
+
+  /** Goes on with `next` when the bytes that the expression looks into are there; what either throws fails the step. */
+  #prepare(expression: Expression, step: PlanStep, next: (fetched: Fetched) => void, fetched = nothingFetched): void {
+    if (this.#results[step.index] !== undefined) return;
     try {
-      const waiting =
-        expression === undefined ? undefined : this.#scopeOfRun().prepare(expression, this.#controller.signal);
+      const waiting = this.#scopeOfRun().prepare(expression, fetched, this.#controller.signal);
       if (waiting === undefined) {
-        goOn();
+        next(fetched);
         return;
       }
-      waiting.then(goOn, (error) => this.#fail(step, errorOf(error))).finally(() => this.#pump());
+      // Meanwhile what was decoded may have been let go: so it is prepared again, until nothing is missing.
+      waiting.then(
+        (more) => this.#later(() => this.#prepare(expression, step, next, more)),
+        (error) => this.#later(() => this.#fail(step, errorOf(error))),
+      );
     } catch (error) {
       this.#fail(step, errorOf(error));
     }
   }
 
+  #later(next: () => void): void {
+    if (this.#isOver) return;
+    this.#arrived.push(next);
+    this.#pump();
+  }
+
   #scopeOfRun(): Scope {
-    this.#scope ??= new Scope(this, this.#options.parameters, this.#options.execution);
+    if (this.#scope !== undefined) return this.#scope;
+    const open = this.#plan.steps.filter(({ index }) => !this.#isReadingOver(index));
+    const reads = [...open.map((step) => step.reads), this.#plan.outputReads];
+    this.#scope = new Scope(this, reads, this.#options.parameters, this.#options.execution);
     return this.#scope;
+  }
+
+  /** A step's expressions have been evaluated when it has its request, or never will be when it has its result. */
+  #isReadingOver(index: number): boolean {
+    return this.#requests[index] !== undefined || this.#results[index] !== undefined;
   }
 
   #beginWith(step: PlanStep, payload: Payload | undefined): void {
@@ -225,6 +258,7 @@ class Run implements Visible {
       return;
     }
     const request = { payload, metadata, options: step.options };
+    this.#scope?.release(step.reads);
     this.#requests[step.index] = request;
     this.#attempt(step, request);
   }
@@ -318,6 +352,8 @@ class Run implements Visible {
   }
 
   #record(index: number, result: StepResult): void {
+    if (this.#scope !== undefined && !this.#isReadingOver(index))
+      this.#scope.release(this.#plan.steps[index]?.reads ?? []);
     this.#results[index] = result;
     this.#requests[index] = undefined;
     this.#open--;
@@ -366,12 +402,17 @@ class Run implements Visible {
       this.#end({ state: "Succeeded", output: this.payload(outputOrigin) ?? jsonPayload(null) });
       return;
     }
-    const evaluate = () => this.#end({ state: "Succeeded", output: this.#scopeOfRun().payloadOf(output) });
+    this.#evaluateOutput(output, nothingFetched);
+  }
+
+  #evaluateOutput(output: Expression, fetched: Fetched): void {
+    if (this.#isOver) return;
     const fail = (error: unknown) => this.#end({ state: "Failed", error: errorOf(error) });
     try {
-      const waiting = this.#scopeOfRun().prepare(output, this.#controller.signal);
-      if (waiting === undefined) evaluate();
-      else waiting.then(evaluate).catch(fail);
+      const scope = this.#scopeOfRun();
+      const waiting = scope.prepare(output, fetched, this.#controller.signal);
+      if (waiting === undefined) this.#end({ state: "Succeeded", output: scope.payloadOf(output, fetched) });
+      else waiting.then((more) => this.#evaluateOutput(output, more), fail);
     } catch (error) {
       fail(error);
     }
@@ -381,6 +422,7 @@ class Run implements Visible {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#deadlineTimer?.cancel();
+    this.#turnTimer?.cancel();
     this.#options.signal.removeEventListener("abort", this.#onAbort);
     this.#resolve({ ...end, steps: this.#results.filter((result) => result !== undefined) });
   }

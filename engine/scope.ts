@@ -1,5 +1,7 @@
+import { RunBudget } from "./cost.ts";
 import { MillraceError } from "./errors.ts";
 import type { Expression, Variables } from "./expressions.ts";
+import { executionInput } from "./expressions.ts";
 import type { Value } from "./json-values.ts";
 import { decode, encode } from "./json-values.ts";
 import type { Metadata } from "./metadata.ts";
@@ -8,7 +10,13 @@ import { BytesPayload } from "./payload.ts";
 import type { ExecutionIdentity } from "./processor.ts";
 
 /** The largest payload that an expression may look into, in bytes; one that is only passed on may be larger. */
-export const maxDecodedBytes = 4 * 1024 * 1024;
+export const maxDecodedBytes = 1024 * 1024;
+
+/** All payloads together that one expression may look into, in bytes. */
+export const maxDecodedBytesTogether = 4 * 1024 * 1024;
+
+/** How much of a run's payloads stays decoded between its expressions, in bytes: decoded, JSON takes up to 20 times as much. */
+export const maxKeptBytes = 2 * 1024 * 1024;
 
 /** A step as expressions see it. */
 export interface VisibleStep {
@@ -24,72 +32,103 @@ export interface Visible {
   step(index: number): VisibleStep;
 }
 
-/** The variables of one run's expressions. A payload is decoded when an expression first looks into it, and once. */
-export class Scope {
-  readonly #visible: Visible;
-  readonly #variables: { input: Value; parameters: Value; steps: Map<unknown, Value>; execution: Value };
-  readonly #decoded = new Map<Payload, Value>();
-  readonly #pending = new Map<Payload, Promise<void>>();
+/** Bytes that were waited for, by the payload that they are of. */
+export type Fetched = ReadonlyMap<Payload, Uint8Array>;
 
-  constructor(visible: Visible, parameters: JsonObject, { name, namespace, uid }: ExecutionIdentity) {
+export const nothingFetched: Fetched = new Map();
+
+/**
+ * The variables of one run's expressions. A payload is decoded when an expression first looks into it, and kept until the
+ * last that does has done so; where more than {@link maxKeptBytes} would be kept, the one used longest ago is let go.
+ */
+export class Scope {
+  readonly budget = new RunBudget();
+  readonly #visible: Visible;
+  readonly #constants: Pick<Variables, "parameters" | "execution">;
+  /** The one used last comes last. */
+  readonly #decoded = new Map<Payload, Value>();
+  #keptBytes = 0;
+  readonly #pending = new Map<Payload, Promise<Uint8Array>>();
+  /** How many are still to look into a payload, by whose it is. */
+  readonly #readers = new Map<number, number>();
+
+  /** `reads` has an item for each who is still to look into payloads: whose they are. */
+  constructor(
+    visible: Visible,
+    reads: Iterable<readonly number[]>,
+    parameters: JsonObject,
+    { name, namespace, uid }: ExecutionIdentity,
+  ) {
     this.#visible = visible;
     const execution = new Map<unknown, Value>(Object.entries({ name, namespace, uid }));
-    this.#variables = { input: null, parameters: toValue(parameters), steps: new Map(), execution };
+    this.#constants = { parameters: toValue(parameters), execution };
+    for (const read of reads) {
+      for (const index of read) this.#readers.set(index, (this.#readers.get(index) ?? 0) + 1);
+    }
   }
 
-  /** Decodes what the expression looks into. Undefined when nothing has to be waited for, as with payloads in memory. */
-  prepare(expression: Expression, signal: AbortSignal): Promise<unknown> | undefined {
+  /**
+   * Fetches what the expression looks into and is not in memory; gives `fetched` and what is new. Undefined when nothing
+   * has to be waited for. Throws MillraceError PayloadTooLarge.
+   */
+  prepare(expression: Expression, fetched: Fetched, signal: AbortSignal): Promise<Fetched> | undefined {
     if (expression.passes !== undefined) return undefined;
-    const waiting: Promise<void>[] = [];
+    const missing: Payload[] = [];
+    let bytes = 0;
     for (const index of expression.payloads) {
       const payload = this.#visible.payload(index);
-      if (payload === undefined || this.#decoded.has(payload)) continue;
-      const pending = this.#decode(payload, expression, signal);
-      if (pending !== undefined) waiting.push(pending);
+      if (payload === undefined) continue;
+      bytes += payload.size;
+      refuseLarge(expression, payload.size, bytes);
+      if (payload instanceof BytesPayload || this.#decoded.has(payload) || fetched.has(payload)) continue;
+      missing.push(payload);
     }
-    return waiting.length === 0 ? undefined : Promise.all(waiting);
+    return missing.length === 0 ? undefined : this.#fetchAll(missing, fetched, signal);
   }
 
-  #decode(payload: Payload, expression: Expression, signal: AbortSignal): Promise<void> | undefined {
-    if (payload.size > maxDecodedBytes) {
-      const limit = `an expression may look into at most ${maxDecodedBytes}`;
-      throw new MillraceError(
-        "PayloadTooLarge",
-        `${expression.field} reads a payload of ${payload.size} bytes; ${limit}`,
-      );
-    }
-    if (payload instanceof BytesPayload) {
-      this.#decoded.set(payload, decode(payload.data, payload.contentType));
-      return undefined;
-    }
+  async #fetchAll(missing: readonly Payload[], fetched: Fetched, signal: AbortSignal): Promise<Fetched> {
+    const arriving = missing.map(async (payload) => [payload, await this.#fetch(payload, signal)] as const);
+    return new Map([...fetched, ...(await Promise.all(arriving))]);
+  }
+
+  #fetch(payload: Payload, signal: AbortSignal): Promise<Uint8Array> {
     const known = this.#pending.get(payload);
     if (known !== undefined) return known;
-    const pending = this.#fetch(payload, signal);
+    const pending = payload.bytes(signal).finally(() => this.#pending.delete(payload));
     this.#pending.set(payload, pending);
     return pending;
   }
 
-  async #fetch(payload: Payload, signal: AbortSignal): Promise<void> {
-    try {
-      this.#decoded.set(payload, decode(await payload.bytes(signal), payload.contentType));
-    } finally {
-      this.#pending.delete(payload);
+  /** One who was to look into these payloads has done so, or never will. */
+  release(reads: readonly number[]): void {
+    for (const index of reads) {
+      const readers = (this.#readers.get(index) ?? 0) - 1;
+      this.#readers.set(index, readers);
+      const payload = readers === 0 ? this.#visible.payload(index) : undefined;
+      if (payload !== undefined) this.#letGo(payload);
     }
   }
 
+  #letGo(payload: Payload): void {
+    if (this.#decoded.delete(payload)) this.#keptBytes -= payload.size;
+  }
+
   /** The expression's value, once it is prepared. Throws MillraceError InvalidInput. */
-  evaluate(expression: Expression): Value {
-    const variables = this.#variables;
-    for (const index of expression.steps) this.#show(index);
-    for (const index of expression.payloads) if (index < 0) variables.input = this.#valueOf(index) ?? null;
-    return expression.evaluate(variables satisfies Variables);
+  evaluate(expression: Expression, fetched: Fetched): Value {
+    const seen = this.#valuesFor(expression, fetched);
+    const input = expression.payloads.includes(executionInput) ? this.#visible.payload(executionInput) : undefined;
+    const steps = new Map<unknown, Value>();
+    for (const index of expression.steps) this.#show(index, seen, steps);
+    const variables = { ...this.#constants, input: input === undefined ? null : (seen.get(input) ?? null), steps };
+    return expression.evaluate(variables, this.budget);
   }
 
   /** The expression's value as a payload; the original one where the expression only names it. */
-  payloadOf(expression: Expression): Payload {
+  payloadOf(expression: Expression, fetched: Fetched): Payload {
     if (expression.passes !== undefined) return this.#passOn(expression, expression.passes);
     try {
-      const { bytes, contentType } = encode(this.evaluate(expression));
+      const { bytes, contentType } = encode(this.evaluate(expression, fetched));
+      this.budget.spendOnBytes(bytes.byteLength);
       return new BytesPayload(bytes, contentType);
     } catch (error) {
       throw inField(expression, error);
@@ -107,18 +146,59 @@ export class Scope {
     );
   }
 
-  #valueOf(index: number): Value | undefined {
-    const payload = this.#visible.payload(index);
-    return payload === undefined ? undefined : this.#decoded.get(payload);
+  #valuesFor(expression: Expression, fetched: Fetched): ReadonlyMap<Payload, Value> {
+    const named = expression.payloads.map((index) => this.#visible.payload(index));
+    const payloads = new Set(named.filter((payload) => payload !== undefined));
+    const values = new Map<Payload, Value>();
+    // What is kept comes first: to keep what is decoded now, it may be let go.
+    for (const payload of payloads) {
+      const kept = this.#decoded.get(payload);
+      if (kept === undefined) continue;
+      this.#decoded.delete(payload);
+      this.#decoded.set(payload, kept);
+      values.set(payload, kept);
+      payloads.delete(payload);
+    }
+    for (const payload of payloads) values.set(payload, this.#decode(payload, fetched));
+    return values;
   }
 
-  #show(index: number): void {
-    const step = this.#visible.step(index);
-    const shown = new Map<unknown, Value>([["metadata", new Map(Object.entries(step.metadata))]]);
-    const output = step.output === undefined ? undefined : this.#decoded.get(step.output);
-    if (output !== undefined) shown.set("output", output);
-    this.#variables.steps.set(step.name, shown);
+  #decode(payload: Payload, fetched: Fetched): Value {
+    const bytes = payload instanceof BytesPayload ? payload.data : fetched.get(payload);
+    if (bytes === undefined) throw new MillraceError("Internal", "an expression was evaluated before it was prepared");
+    this.budget.spendOnBytes(bytes.byteLength);
+    const value = decode(bytes, payload.contentType);
+    this.#keep(payload, value);
+    return value;
   }
+
+  #keep(payload: Payload, value: Value): void {
+    this.#decoded.set(payload, value);
+    this.#keptBytes += payload.size;
+    for (const [oldest] of this.#decoded) {
+      if (this.#keptBytes <= maxKeptBytes) return;
+      this.#letGo(oldest);
+    }
+  }
+
+  #show(index: number, seen: ReadonlyMap<Payload, Value>, steps: Map<unknown, Value>): void {
+    const { name, output, metadata } = this.#visible.step(index);
+    const shown = new Map<unknown, Value>([["metadata", new Map(Object.entries(metadata))]]);
+    const value = output === undefined ? undefined : seen.get(output);
+    if (value !== undefined) shown.set("output", value);
+    steps.set(name, shown);
+  }
+}
+
+function refuseLarge(expression: Expression, bytes: number, bytesTogether: number): void {
+  const { field } = expression;
+  if (bytes > maxDecodedBytes) {
+    const limit = `an expression may look into at most ${maxDecodedBytes}; let a processor look into it`;
+    throw new MillraceError("PayloadTooLarge", `${field} reads a payload of ${bytes} bytes; ${limit}`);
+  }
+  if (bytesTogether <= maxDecodedBytesTogether) return;
+  const limit = `one expression may look into at most ${maxDecodedBytesTogether} together; let a processor look into them`;
+  throw new MillraceError("PayloadTooLarge", `${field} reads payloads of ${bytesTogether} bytes; ${limit}`);
 }
 
 function inField(expression: Expression, error: unknown): unknown {
