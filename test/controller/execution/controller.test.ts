@@ -1,48 +1,9 @@
 import { expect } from "chai";
 import { ApiError } from "../../../controller/api/client.ts";
-import type { Condition, ExecutionStatus } from "../../../controller/api/types.ts";
 import { MillraceError } from "../../../engine/errors.ts";
 import { BytesPayload, textPayload } from "../../../engine/payload.ts";
-import type { ProcessorResponse } from "../../../engine/processor.ts";
 import { busy, unreachable } from "./fake-api.ts";
-import { chain, compiled, Stage, succeed, type Work } from "./stage.ts";
-
-function condition(status: ExecutionStatus | undefined, type: string): Condition | undefined {
-  return status?.conditions?.find((candidate) => candidate.type === type);
-}
-
-/** Ends when the test says so. */
-function gate(): { readonly work: Work; open(): void } {
-  const opened = Promise.withResolvers<void>();
-  const work: Work = async (attempt, request, signal) => {
-    const aborted = new Promise<never>((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
-    await Promise.race([opened.promise, aborted]);
-    return await succeed(attempt, request, signal);
-  };
-  return { work, open: () => opened.resolve() };
-}
-
-/** Steps of 4 KiB of output each: from the 17th on they go to the store, which waits for `held`. */
-function wide(stage: Stage, count: number): { readonly names: string[]; readonly held: PromiseWithResolvers<void> } {
-  const held = Promise.withResolvers<void>();
-  const names = Array.from({ length: count }, (_, index) => `step-${index}`);
-  stage.work = (attempt) =>
-    Promise.resolve({ ok: true, payload: textPayload(`${attempt.step}`.padEnd(4096)), metadata: {} });
-  stage.store.before = () => held.promise;
-  stage.pipeline(compiled(chain(...names)));
-  return { names, held };
-}
-
-/** What a controller that died a minute ago left behind. */
-function interrupted(stage: Stage): ExecutionStatus {
-  return {
-    phase: "Running",
-    pipelineRevision: "article-1",
-    startTime: new Date(stage.ports.clock.now() - 60_000).toISOString(),
-    owner: { replica: "dead", epoch: 1 },
-    steps: [{ name: "clean", state: "Running", attempts: 1 }],
-  };
-}
+import { chain, compiled, condition, gate, Stage, succeed, wide } from "./stage.ts";
 
 describe("the Execution controller", () => {
   it("runs a short Execution at the price of one write and no event", async () => {
@@ -130,125 +91,6 @@ describe("the Execution controller", () => {
     expect(stage.api.writes).to.equal(1);
   });
 
-  it("goes on after a crash: no recorded success runs twice, the one in flight again with its key", async () => {
-    const stuck = gate();
-    const first = new Stage();
-    first.work = (attempt, request, signal) =>
-      attempt.stepName === "count" ? stuck.work(attempt, request, signal) : succeed(attempt, request, signal);
-    const pipeline = compiled(chain("clean", "count", "join"));
-    first.pipeline(pipeline);
-    first.api.put("one", { pipeline: "article" });
-    await first.settle();
-    await first.advance(250);
-    const uid = first.api.execution("one").metadata.uid;
-    expect(first.api.execution("one").status?.progress).to.equal("1/3");
-    first.crash();
-    await using second = new Stage({ api: first.api, time: first.time, replica: "replica-b", calls: first.calls });
-    second.revisions.set("article-1", pipeline);
-    second.api.label("one");
-    await second.settle();
-    const { status } = second.api.execution("one");
-    expect(status?.phase).to.equal("Succeeded");
-    expect(first.calls).to.deep.equal(["clean", "count", "count", "join"].map((step) => `${uid}/${step}`));
-    expect(status?.owner).to.deep.equal({ replica: "replica-b", epoch: 2 });
-    expect(status?.steps?.[1]?.attempts).to.equal(2);
-    await first[Symbol.asyncDispose]();
-  });
-
-  it("gives up after five take-overs without a newly recorded step", async () => {
-    await using stage = new Stage();
-    const pipeline = compiled(chain("clean"));
-    stage.revisions.set("article-1", pipeline);
-    stage.api.put(
-      "one",
-      { pipeline: "article" },
-      {
-        phase: "Running",
-        pipelineRevision: "article-1",
-        owner: { replica: "dead", epoch: 6, takeovers: 5 },
-        steps: [{ name: "clean", state: "Running", attempts: 6 }],
-      },
-    );
-    await stage.settle();
-    const { status } = stage.api.execution("one");
-    expect(condition(status, "Succeeded")?.reason).to.equal("CrashLoop");
-    expect(status?.steps?.[0]?.state).to.equal("Cancelled");
-    expect(stage.calls).to.deep.equal([]);
-  });
-
-  for (const [what, revision, reason] of [
-    ["is gone", undefined, "NotFound"],
-    ["does not compile any more", "Broken", "Internal"],
-  ] as const) {
-    it(`fails a run whose revision ${what}, and says so`, async () => {
-      await using stage = new Stage();
-      if (revision !== undefined) stage.revisions.set("article-1", revision);
-      stage.api.put("one", { pipeline: "article" }, interrupted(stage));
-      await stage.settle();
-      const { status } = stage.api.execution("one");
-      expect(status?.phase).to.equal("Failed");
-      expect(condition(status, "Succeeded")).to.deep.include({ status: "False", reason });
-      expect(condition(status, "Succeeded")?.message).to.contain("the run cannot go on");
-    });
-  }
-
-  it("counts take-overs until a step is newly recorded", async () => {
-    await using stage = new Stage();
-    stage.revisions.set("article-1", compiled(chain("clean")));
-    stage.api.put(
-      "one",
-      { pipeline: "article" },
-      {
-        phase: "Running",
-        pipelineRevision: "article-1",
-        owner: { replica: "dead", epoch: 4, takeovers: 3 },
-        steps: [{ name: "clean", state: "Running", attempts: 4 }],
-      },
-    );
-    await stage.settle();
-    expect(stage.api.statuses.map(({ owner }) => owner)).to.deep.equal([
-      { replica: "replica-a", epoch: 5, takeovers: 4 },
-      { replica: "replica-a", epoch: 5 },
-    ]);
-  });
-
-  it("lets an edit of a label end no run", async () => {
-    await using stage = new Stage();
-    const held = gate();
-    stage.work = held.work;
-    stage.pipeline(compiled(chain("clean")));
-    stage.api.put("one", { pipeline: "article" });
-    await stage.settle();
-    stage.api.label("one");
-    await stage.settle();
-    held.open();
-    await stage.settle();
-    await stage.advance(1_000);
-    expect(stage.api.execution("one").status?.phase).to.equal("Succeeded");
-    expect(stage.calls).to.have.length(1);
-  });
-
-  it("ends a run, and writes nothing over it, when another owner is recorded", async () => {
-    await using stage = new Stage();
-    const held = gate();
-    stage.work = held.work;
-    stage.pipeline(compiled(chain("clean")));
-    stage.api.put("one", { pipeline: "article" });
-    await stage.settle();
-    const theirs: ExecutionStatus = { phase: "Running", owner: { replica: "other", epoch: 1 } };
-    // Behind the watch's back, as a stale copy would have it.
-    const { onChange } = stage.api;
-    stage.api.onChange = () => {};
-    stage.api.overwrite("one", theirs);
-    stage.api.onChange = onChange;
-    held.open();
-    await stage.settle();
-    await stage.advance(1_000);
-    expect(stage.api.writes).to.equal(0);
-    expect(stage.api.execution("one").status).to.deep.equal(theirs);
-    expect(stage.calls).to.have.length(1);
-  });
-
   it("gets its outcome written through an API server that is away, busy, or loses the answer", async () => {
     await using stage = new Stage();
     const faults = [
@@ -291,82 +133,6 @@ describe("the Execution controller", () => {
     expect(stage.calls).to.deep.equal([]);
   });
 
-  it("aborts the run of a deleted Execution and writes nothing", async () => {
-    await using stage = new Stage();
-    let aborted = false;
-    stage.work = (_attempt, _request, signal) =>
-      new Promise<ProcessorResponse>((_, reject) => {
-        signal.addEventListener("abort", () => {
-          aborted = true;
-          reject(signal.reason);
-        });
-      });
-    stage.pipeline(compiled(chain("clean")));
-    stage.api.put("one", { pipeline: "article" });
-    await stage.settle();
-    stage.api.remove("one");
-    await stage.settle();
-    expect(aborted).to.equal(true);
-    expect(stage.api.writes).to.equal(0);
-    expect(stage.controller.load).to.deep.equal({ running: 0, waiting: 0 });
-  });
-
-  it("runs an Execution that was deleted and made anew under its name, as another one", async () => {
-    await using stage = new Stage();
-    const held = gate();
-    stage.work = held.work;
-    stage.pipeline(compiled(chain("clean")));
-    stage.api.put("one", { pipeline: "article" });
-    await stage.settle();
-    stage.work = succeed;
-    stage.api.put("one", { pipeline: "article" });
-    await stage.settle();
-    expect(stage.api.execution("one").status?.phase).to.equal("Succeeded");
-    expect(new Set(stage.calls).size).to.equal(2);
-  });
-
-  it("runs the next one of a name also when the run of the one before was the first to find its own gone", async () => {
-    await using stage = new Stage();
-    const held = gate();
-    stage.work = held.work;
-    stage.pipeline(compiled(chain("clean")));
-    stage.api.put("one", { pipeline: "article" });
-    await stage.settle();
-    stage.work = succeed;
-    // Both events are in the cache, and the key waits in the queue while the run writes its outcome.
-    stage.api.remove("one");
-    stage.api.put("one", { pipeline: "article" });
-    held.open();
-    await stage.time.advance(100);
-    await stage.settle();
-    expect(stage.api.execution("one").status?.phase).to.equal("Succeeded");
-    expect(new Set(stage.calls).size).to.equal(2);
-  });
-
-  it("goes by the outcome that somebody else wrote while it ran here", async () => {
-    await using stage = new Stage();
-    const held = gate();
-    stage.work = held.work;
-    stage.pipeline(compiled(chain("clean")));
-    stage.api.put("one", { pipeline: "article", ttlSecondsAfterFinished: 5 });
-    await stage.settle();
-    const completionTime = new Date(stage.ports.clock.now()).toISOString();
-    const complete = { type: "Complete", status: "True", reason: "Succeeded", message: "" } as const;
-    stage.api.overwrite("one", {
-      phase: "Succeeded",
-      observedGeneration: 1,
-      completionTime,
-      conditions: [{ ...complete, lastTransitionTime: completionTime }],
-      owner: { replica: "other", epoch: 1 },
-    });
-    await stage.settle();
-    held.open();
-    await stage.settle();
-    await stage.advance(6_000);
-    expect(stage.api.writes).to.equal(0);
-    expect(stage.api.deleted).to.deep.equal(["one"]);
-  });
-
   it("waits for its Pipeline, says so only when that takes longer, and is woken by it", async () => {
     await using stage = new Stage();
     stage.api.put("one", { pipeline: "article" });
@@ -392,57 +158,6 @@ describe("the Execution controller", () => {
     stage.serve();
     await stage.settle();
     expect(stage.api.execution("one").status?.phase).to.equal("Succeeded");
-  });
-
-  it("says what a recorded run waits for before it goes on, and leaves its rows alone", async () => {
-    await using stage = new Stage();
-    stage.processors.set("team", "work", { waiting: "the module is being fetched" });
-    stage.revisions.set("article-1", compiled(chain("clean")));
-    const before = interrupted(stage);
-    stage.api.put("one", { pipeline: "article" }, before);
-    await stage.settle();
-    await stage.advance(10_000);
-    const { status } = stage.api.execution("one");
-    expect(stage.api.writes).to.equal(1);
-    expect(condition(status, "Succeeded")).to.deep.include({ status: "Unknown", reason: "ProcessorNotReady" });
-    expect(condition(status, "Succeeded")?.message).to.contain("the module is being fetched");
-    expect(status).to.deep.include({ phase: "Running", owner: before.owner, steps: before.steps });
-    stage.serve();
-    await stage.settle();
-    expect(stage.api.execution("one").status?.phase).to.equal("Succeeded");
-  });
-
-  it("ends a recorded run whose Pipeline's timeout is over while it waits to go on", async () => {
-    await using stage = new Stage();
-    stage.processors.set("team", "work", { waiting: "the module is being fetched" });
-    const pipeline = compiled(chain("clean", "count"));
-    stage.revisions.set("article-1", { ...pipeline, plan: { ...pipeline.plan, timeoutMs: 90_000 } });
-    const steps = [...(interrupted(stage).steps ?? []), { name: "count", state: "Waiting" } as const];
-    stage.api.put("one", { pipeline: "article" }, { ...interrupted(stage), steps });
-    await stage.settle();
-    await stage.advance(29_000);
-    expect(stage.api.execution("one").status?.phase).to.equal("Running");
-    await stage.advance(1_000);
-    const { status } = stage.api.execution("one");
-    expect(condition(status, "Succeeded")).to.deep.include({ status: "False", reason: "PipelineTimeout" });
-    expect(condition(status, "Succeeded")?.message).to.contain("90000 ms").and.to.contain("being fetched");
-    expect(status?.steps?.map(({ state, reason }) => [state, reason])).to.deep.equal([
-      ["Cancelled", "PipelineTimeout"],
-      ["Skipped", "PipelineTimeout"],
-    ]);
-  });
-
-  it("says of a run that it takes up again whether another replica or its own run had ended", async () => {
-    for (const [replica, why] of [
-      ["dead", "replica dead is gone"],
-      ["replica-a", "its run here had ended without an outcome"],
-    ] as const) {
-      await using stage = new Stage();
-      stage.revisions.set("article-1", compiled(chain("clean")));
-      stage.api.put("one", { pipeline: "article" }, { ...interrupted(stage), owner: { replica, epoch: 1 } });
-      await stage.settle();
-      expect(stage.events.find(({ reason }) => reason === "Resumed")?.message).to.contain(why);
-    }
   });
 
   it("refuses an input over its Pipeline's limit, with both numbers", async () => {
@@ -567,61 +282,6 @@ describe("the Execution controller", () => {
     expect(stage.api.deleted).to.deep.equal([]);
     await stage.advance(6_000);
     expect(stage.api.deleted).to.deep.equal(["one"]);
-  });
-
-  it("records what has ended when it stops, and leaves the rest to the next one", async () => {
-    const stage = new Stage();
-    stage.work = (attempt, request, signal) =>
-      attempt.stepName === "clean" ? succeed(attempt, request, signal) : gate().work(attempt, request, signal);
-    stage.pipeline(compiled(chain("clean", "count")));
-    stage.api.put("one", { pipeline: "article" });
-    await stage.settle();
-    await stage[Symbol.asyncDispose]();
-    const { status } = stage.api.execution("one");
-    expect(status?.phase).to.equal("Running");
-    expect(status?.steps?.map(({ state }) => state)).to.deep.equal(["Succeeded", "Running"]);
-    expect(status?.owner).to.deep.equal({ replica: "replica-a", epoch: 1 });
-  });
-
-  it("records a success that is being stored when it stops, unless the store takes too long", async () => {
-    for (const stored of [true, false]) {
-      await using stage = new Stage();
-      const { names, held } = wide(stage, 18);
-      const { work } = stage;
-      stage.work = (attempt, request, signal) =>
-        attempt.step === 17 ? gate().work(attempt, request, signal) : work(attempt, request, signal);
-      stage.api.put("one", { pipeline: "article" });
-      await stage.until(() => stage.calls.length === names.length);
-      const stopped = stage.controller.stop(0);
-      await stage.time.advance(0);
-      if (stored) held.resolve();
-      else await stage.time.advance(3_000);
-      await stopped;
-      held.resolve();
-      const { status } = stage.api.execution("one");
-      expect(status?.phase).to.equal("Running");
-      expect(status?.steps?.slice(15).map(({ state }) => state)).to.deep.equal([
-        "Succeeded",
-        stored ? "Succeeded" : "Running",
-        "Running",
-      ]);
-    }
-  });
-
-  it("writes the outcome of a run that had ended when it stops, once its payloads are stored", async () => {
-    await using stage = new Stage();
-    const { names, held } = wide(stage, 18);
-    stage.api.put("one", { pipeline: "article" });
-    await stage.until(() => stage.calls.length === names.length);
-    await stage.settle();
-    const stopped = stage.controller.stop(0);
-    await stage.time.advance(0);
-    held.resolve();
-    await stopped;
-    const { status } = stage.api.execution("one");
-    expect(status?.phase).to.equal("Succeeded");
-    expect(status?.progress).to.equal("18/18");
-    expect(new Set(status?.steps?.map(({ state }) => state))).to.deep.equal(new Set(["Succeeded"]));
   });
 
   for (const [what, error] of [

@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import { MillraceError } from "../../../engine/errors.ts";
 import { BytesPayload, type Payload, textPayload } from "../../../engine/payload.ts";
-import { chain, compiled, Stage } from "./stage.ts";
+import { chain, compiled, condition, Stage } from "./stage.ts";
 
 describe("a large input is kept in the store", () => {
   const large = "x".repeat(100_000);
@@ -52,7 +52,7 @@ describe("a large input is kept in the store", () => {
     await using stage = new Stage();
     stage.store.before = () => Promise.reject(new MillraceError("ResourceExhausted", "the disk is full"));
     await read(stage, () => undefined);
-    const failed = stage.api.execution("one").status?.conditions?.find(({ type }) => type === "Succeeded");
+    const failed = condition(stage.api.execution("one").status, "Succeeded");
     expect(failed).to.deep.include({ reason: "ResourceExhausted", message: "the disk is full" });
     expect(stage.calls).to.deep.equal([]);
   });

@@ -3,7 +3,7 @@ import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { KubernetesObject } from "../../../controller/api/client.ts";
-import type { Execution } from "../../../controller/api/types.ts";
+import type { Condition, Execution, ExecutionStatus } from "../../../controller/api/types.ts";
 import {
   type Catalog,
   type CompiledPipeline,
@@ -247,4 +247,44 @@ export class Stage implements AsyncDisposable {
 
 export function phaseOf(execution: Execution): string | undefined {
   return execution.status?.phase;
+}
+
+export function condition(status: ExecutionStatus | undefined, type: string): Condition | undefined {
+  return status?.conditions?.find((candidate) => candidate.type === type);
+}
+
+/** Ends when the test says so. */
+export function gate(): { readonly work: Work; open(): void } {
+  const opened = Promise.withResolvers<void>();
+  const work: Work = async (attempt, request, signal) => {
+    const aborted = new Promise<never>((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+    await Promise.race([opened.promise, aborted]);
+    return await succeed(attempt, request, signal);
+  };
+  return { work, open: () => opened.resolve() };
+}
+
+/** Steps of 4 KiB of output each: from the 17th on they go to the store, which waits for `held`. */
+export function wide(
+  stage: Stage,
+  count: number,
+): { readonly names: string[]; readonly held: PromiseWithResolvers<void> } {
+  const held = Promise.withResolvers<void>();
+  const names = Array.from({ length: count }, (_, index) => `step-${index}`);
+  stage.work = (attempt) =>
+    Promise.resolve({ ok: true, payload: textPayload(`${attempt.step}`.padEnd(4096)), metadata: {} });
+  stage.store.before = () => held.promise;
+  stage.pipeline(compiled(chain(...names)));
+  return { names, held };
+}
+
+/** What a controller that died a minute ago left behind. */
+export function interrupted(stage: Stage): ExecutionStatus {
+  return {
+    phase: "Running",
+    pipelineRevision: "article-1",
+    startTime: new Date(stage.ports.clock.now() - 60_000).toISOString(),
+    owner: { replica: "dead", epoch: 1 },
+    steps: [{ name: "clean", state: "Running", attempts: 1 }],
+  };
 }
