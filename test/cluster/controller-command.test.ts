@@ -44,6 +44,33 @@ describe("millrace controller as a process", function () {
     await namespace.wait("mproc/upper", "condition=Ready");
   });
 
+  it("says in the Lease where its payloads are, but no loopback of a pod", async () => {
+    const namespace = await Namespace.create(cluster);
+    const own = ["--lease-namespace", namespace.name, "--lease-name", "shared", "--namespace", namespace.name];
+    const advertised = async (...args: readonly string[]) => {
+      await using controller = await ControllerProcess.start({
+        kubeconfig: cluster.kubeconfig,
+        args: [...own, ...args],
+      });
+      const { payloads } = await controller.line("listening");
+      const lease = await namespace.kubectl("get", "lease", "shared", "-o", "json");
+      // Gives the Lease back, so that the next one need not wait.
+      await controller.stop("SIGTERM");
+      const { metadata } = JSON.parse(lease) as { metadata: { annotations: Record<string, string> } };
+      return [metadata.annotations["millrace.dev/payload-endpoint"], payloads];
+    };
+    const [told, payloads] = await advertised();
+    expect(told).to.equal(payloads);
+    const [given] = await advertised("--payload-advertised-url", "https://millrace.example");
+    expect(given).to.equal("https://millrace.example");
+    process.env.KUBERNETES_SERVICE_HOST = "192.0.2.1";
+    try {
+      expect((await advertised())[0]).to.equal("");
+    } finally {
+      delete process.env.KUBERNETES_SERVICE_HOST;
+    }
+  });
+
   it("looks at its own namespace alone where it is told to", async () => {
     const [own, other] = [await Namespace.create(cluster), await Namespace.create(cluster)];
     await using _ = await ControllerProcess.start({ kubeconfig: cluster.kubeconfig, args: ["--namespace", own.name] });
@@ -57,6 +84,7 @@ describe("millrace controller as a process", function () {
   const usage: readonly [string, readonly string[], string][] = [
     ["an address that is none", ["--metrics-bind-address", "nonsense"], "metrics-bind-address"],
     ["a certificate without its key", ["--payload-tls-cert-file", "/nowhere"], "--payload-tls-private-key-file"],
+    ["to advertise plain http", ["--payload-advertised-url", "http://192.0.2.1:8082"], "in the clear"],
     ["a flag that does not exist", ["--nonsense"], "--nonsense"],
     ["a grace period that is no duration", ["--shutdown-grace-period", "soon"], "30s"],
   ];

@@ -1,5 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { readFile, rm } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
@@ -11,6 +13,12 @@ import { conditions, type Manifest, Namespace, pipeline, processor } from "./man
 import { type RecordingProcessor, recordingProcessor } from "./recording-processor.ts";
 
 const upper = processor("upper", { local: { builtin: "text.uppercase" } });
+
+interface TokenClaims {
+  readonly aud: readonly string[];
+  readonly iat: number;
+  readonly exp: number;
+}
 
 function execution(name: string, spec: Readonly<Record<string, unknown>>): Manifest {
   return { kind: "Execution", metadata: { name }, spec };
@@ -166,8 +174,11 @@ describe("Executions in a real cluster", function () {
     await namespace.wait("mexec/one", "condition=Succeeded");
     expect((await statusOf("one")).output?.payload?.bytes).to.equal(300_000);
 
+    // The control plane makes it some time after the namespace.
+    await namespace.wait("serviceaccount/default", "create");
     const refused = await output("one", "--lease-namespace", "default");
     expect(refused.code).to.equal(1);
+
     expect(refused.stderr).to.contain("executions/payload");
     const role = ["create", "role", "reader", "--verb=get", "--resource=executions.millrace.dev/payload"];
     await namespace.kubectl(...role);
@@ -187,10 +198,33 @@ describe("Executions in a real cluster", function () {
     } finally {
       await rm(file, { force: true });
     }
+    await refusesToShowItsToken();
     const discovered = await output("one", "--lease-namespace", "default", "-o", "json");
     expect(discovered.stderr).to.equal("");
     expect(JSON.parse(discovered.stdout)).to.include({ bytes: 300_000, base64: large.toString("base64") });
   });
+
+  /** To anybody over plain http; and what it shows on loopback is good for payloads, and for nothing else. */
+  async function refusesToShowItsToken(): Promise<void> {
+    const refused = await output("one", "--server", "http://192.0.2.1:8082");
+    expect(refused.code).to.equal(1);
+    expect(refused.stderr).to.contain("no token is sent").and.contain("in the clear");
+    const shown: (string | undefined)[] = [];
+    const listener = createServer((request, response) => {
+      shown.push(request.headers.authorization);
+      response.writeHead(404).end();
+    });
+    await new Promise<void>((resolve) => listener.listen(0, "127.0.0.1", resolve));
+    try {
+      await output("one", "--server", `http://127.0.0.1:${(listener.address() as AddressInfo).port}`);
+    } finally {
+      listener.close();
+    }
+    expect(shown).to.have.length(1);
+    const claims = JSON.parse(Buffer.from(shown[0]?.split(".")[1] ?? "", "base64url").toString()) as TokenClaims;
+    expect(claims.aud).to.deep.equal(["millrace"]);
+    expect(claims.exp - claims.iat).to.equal(600);
+  }
 
   it("deletes a finished Execution when its ttl is over, also one that was set after the end", async () => {
     await namespace.apply(
