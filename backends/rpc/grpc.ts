@@ -9,13 +9,13 @@ import { checkedGrpcTarget } from "./endpoints.ts";
 import { faultError, grpcError } from "./errors.ts";
 import { headerNames, isTraceparent } from "./headers.ts";
 import type { RpcHost } from "./host.ts";
+import { CallsInFlight } from "./in-flight.ts";
 import type {
   DescribeResponseMessage,
   ProcessorService,
   ProcessRequestMessage,
   ProcessResponseMessage,
 } from "./protocol.ts";
-import { CallSlots } from "./slots.ts";
 
 /** How a call is made: what both methods of the service share. */
 interface Call<Request, Response> {
@@ -36,8 +36,7 @@ const probeTimeoutMs = 5000;
 
 /**
  * A processor behind gRPC, called over up to `maxConnections` channels. Connects when it is first called. Rejects as
- * `statusTable` in errors.ts says, with the signal's reason once that has aborted (the server sees the call cancelled),
- * and with ResourceExhausted when too many calls wait.
+ * `statusTable` in errors.ts says, and with the signal's reason once that has aborted (the server sees the call cancelled).
  */
 export class GrpcProcessor implements LoadedProcessor {
   readonly name: string;
@@ -47,13 +46,12 @@ export class GrpcProcessor implements LoadedProcessor {
   readonly #service: ProcessorService;
   readonly #host: RpcHost;
   readonly #clock: Clock;
-  readonly #slots: CallSlots;
+  readonly #inFlight: CallsInFlight;
   readonly #channels: Channels;
 
   /** Throws InvalidInput when the endpoint is no gRPC target. */
   constructor(spec: ProcessorSpec, implementation: GrpcEndpoint, service: ProcessorService, host: RpcHost) {
     const { endpoint, maxConnections } = implementation;
-    const { maxConcurrency, maxOutputBytes } = spec.limits;
     const target = checkedGrpcTarget(endpoint);
     this.name = spec.name;
     this.intent = spec.intent;
@@ -61,15 +59,14 @@ export class GrpcProcessor implements LoadedProcessor {
     this.#service = service;
     this.#host = host;
     this.#clock = host.clock;
-    this.#slots = new CallSlots({ capacity: maxConcurrency, maxWaiting: maxConcurrency, owner: spec.name });
-    this.#channels = new Channels({ target, maxConnections, maxReceiveBytes: maxOutputBytes });
+    this.#inFlight = new CallsInFlight(spec.name);
+    this.#channels = new Channels({ target, maxConnections, maxReceiveBytes: spec.limits.maxOutputBytes });
   }
 
   async process(request: ProcessorRequest, context: CallContext): Promise<ProcessorResponse> {
     const { signal, timeoutMs } = context;
     const endMs = this.#clock.monotonic() + timeoutMs;
-    const turn = this.#slots.enter(signal);
-    if (turn !== undefined) await turn;
+    this.#inFlight.enter(signal);
     try {
       const payload = await request.payload.bytes(signal);
       const response = await unaryCall(this.#channels, {
@@ -83,7 +80,7 @@ export class GrpcProcessor implements LoadedProcessor {
     } catch (error) {
       throw this.#translate(error, endMs - this.#clock.monotonic(), timeoutMs);
     } finally {
-      this.#slots.leave();
+      this.#inFlight.leave();
     }
   }
 
@@ -96,7 +93,6 @@ export class GrpcProcessor implements LoadedProcessor {
       deadlineMs: this.#clock.now() + probeTimeoutMs,
       signal,
     };
-    // Not in a slot: a processor that has all it may take is reachable.
     const description = await this.#describe(call);
     const intent = { INTENT_TRANSFORM: "Transform", INTENT_ANALYZE: "Analyze" }[String(description?.intent)];
     if (intent === undefined || intent === this.intent) return;
@@ -108,7 +104,7 @@ export class GrpcProcessor implements LoadedProcessor {
 
   /** Idempotent. Waits for the calls in flight, then closes the connections. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#slots.close();
+    await this.#inFlight.close();
     this.#channels[Symbol.dispose]();
     this.#host.disposed(this);
   }

@@ -12,8 +12,8 @@ import { connectionError, faultError, httpCode, retryAfterMs } from "./errors.ts
 import { type Answer, exchange } from "./exchange.ts";
 import { decodeMetadata, headerNames, maxHeaderBytes, requestHeaders } from "./headers.ts";
 import type { RpcHost } from "./host.ts";
+import { CallsInFlight } from "./in-flight.ts";
 import { readFailure } from "./problem.ts";
-import { CallSlots } from "./slots.ts";
 
 /** How long a connection may take to be made, in milliseconds. */
 const connectTimeoutMs = 5000;
@@ -26,35 +26,37 @@ const keepAliveMs = 4000;
 
 /**
  * A processor behind HTTP/1.1, called over up to `maxConnections` keep-alive connections, one call on each at a time.
- * Connects when it is first called. Rejects as `statusTable` in errors.ts says, with the signal's reason once that has
- * aborted (the server sees the connection closed), and with ResourceExhausted when too many calls wait.
+ * Connects when it is first called. Rejects as `statusTable` in errors.ts says, and with the signal's reason once that has
+ * aborted (the server sees the connection closed).
  */
 export class HttpProcessor implements LoadedProcessor {
   readonly name: string;
   readonly intent: Intent;
   readonly digests: readonly string[] = [];
+  /** A call that had to wait for a connection would wait within its time. */
+  readonly maxConcurrency: number;
   readonly #target: HttpTarget;
   /** For messages. */
   readonly #url: string;
   readonly #maxOutputBytes: number;
   readonly #host: RpcHost;
   readonly #clock: Clock;
-  readonly #slots: CallSlots;
+  readonly #inFlight: CallsInFlight;
   readonly #pool: Pool;
   #disposal: Promise<void> | undefined;
 
   /** Throws InvalidInput when the endpoint or the path is none. */
   constructor(spec: ProcessorSpec, implementation: HttpEndpoint, host: RpcHost) {
-    const { maxConcurrency, maxOutputBytes } = spec.limits;
     const { maxConnections } = implementation;
     this.#target = httpTarget(implementation.endpoint, implementation.path);
     this.#url = `${this.#target.origin}${this.#target.path}`;
     this.name = spec.name;
     this.intent = spec.intent;
-    this.#maxOutputBytes = maxOutputBytes;
+    this.maxConcurrency = maxConnections;
+    this.#maxOutputBytes = spec.limits.maxOutputBytes;
     this.#host = host;
     this.#clock = host.clock;
-    this.#slots = new CallSlots({ capacity: maxConnections, maxWaiting: maxConcurrency, owner: spec.name });
+    this.#inFlight = new CallsInFlight(spec.name);
     this.#pool = new Pool(this.#target.origin, {
       connections: maxConnections,
       pipelining: 1,
@@ -71,8 +73,7 @@ export class HttpProcessor implements LoadedProcessor {
   async process(request: ProcessorRequest, context: CallContext): Promise<ProcessorResponse> {
     const { signal, timeoutMs } = context;
     const endMs = this.#clock.monotonic() + timeoutMs;
-    const turn = this.#slots.enter(signal);
-    if (turn !== undefined) await turn;
+    this.#inFlight.enter(signal);
     try {
       const body = await request.payload.bytes(signal);
       const leftMs = endMs - this.#clock.monotonic();
@@ -86,7 +87,7 @@ export class HttpProcessor implements LoadedProcessor {
       });
       return this.#response(answer);
     } finally {
-      this.#slots.leave();
+      this.#inFlight.leave();
     }
   }
 
@@ -119,7 +120,7 @@ export class HttpProcessor implements LoadedProcessor {
   }
 
   async #dispose(): Promise<void> {
-    await this.#slots.close();
+    await this.#inFlight.close();
     await this.#pool.destroy();
     this.#host.disposed(this);
   }

@@ -1,6 +1,9 @@
 import type { IncomingHttpHeaders, ServerResponse } from "node:http";
 import { expect } from "chai";
 import type { Backend } from "../../../backends/backend.ts";
+import { ByteBudget } from "../../../backends/byte-budget.ts";
+import { Caller } from "../../../backends/call.ts";
+import { createRpcBackend } from "../../../backends/rpc/backend.ts";
 import { statusTable } from "../../../backends/rpc/errors.ts";
 import { MillraceError } from "../../../engine/errors.ts";
 import { BytesPayload } from "../../../engine/payload.ts";
@@ -15,6 +18,7 @@ import {
   until,
 } from "../../support/rpc/calls.ts";
 import { echo, type HttpTestServer, startHttpServer } from "../../support/rpc/http-server.ts";
+import { attemptOf, ManualPorts } from "../support.ts";
 
 const never = new AbortController().signal;
 
@@ -287,24 +291,28 @@ describe("an HTTP processor", () => {
     expect([seen, server.connections()]).to.deep.equal([["next"], 1]);
   });
 
-  it("tells a call that waited for a connection only what is left of its time", async () => {
-    const seen: number[] = [];
-    const release = Promise.withResolvers<void>();
-    const started = Promise.withResolvers<void>();
+  it("lets a call wait for a connection before its time starts, and takes no bytes for it meanwhile", async () => {
+    const ports = new ManualPorts();
+    const arrivals = Array.from({ length: 4 }, () => Promise.withResolvers<() => void>());
+    const seen: unknown[] = [];
     await using server = await startHttpServer(async (request, response) => {
-      seen.push(Number(request.headers["millrace-timeout-ms"]));
-      started.resolve();
-      await release.promise;
-      await echo(request, response);
+      const arrival = arrivals[seen.push(request.headers["millrace-timeout-ms"]) - 1];
+      arrival?.resolve(() => void echo(request, response));
     });
-    const processor = await load(server, {}, 1);
-    const first = processor.process(requestOf("x"), contextOf());
-    const second = processor.process(requestOf("x"), contextOf());
-    await started.promise;
-    await new Promise((resolve) => setTimeout(resolve, 30));
-    release.resolve();
-    await Promise.all([first, second]);
-    expect(seen[0]).to.be.greaterThan(seen[1] ?? 0);
+    await using own = createRpcBackend({ ports });
+    const spec = specOf(httpAt(server.endpoint, 1));
+    const budget = new ByteBudget();
+    await using caller = new Caller(await own.load(spec, never), { limits: spec.limits, ports, budget });
+    const timeoutMs = 1500;
+    const calls = arrivals.map(() => caller.call(attemptOf({ timeoutMs }), requestOf("x"), never));
+    for (const [index, call] of calls.entries()) {
+      const answer = await Promise.race([arrivals[index]?.promise, call]);
+      ports.advance(1000);
+      expect(budget.totalBytes - budget.freeBytes).to.equal(1 + spec.limits.maxOutputBytes);
+      if (typeof answer === "function") answer();
+      expect((await call).ok).to.equal(true);
+    }
+    expect([seen, server.connections()]).to.deep.equal([["1500", "1500", "1500", "1500"], 1]);
   });
 
   it("gives up waiting for a connection when it is cancelled", async () => {
@@ -332,20 +340,6 @@ describe("an HTTP processor", () => {
       await Promise.all(calls);
     }
     expect(server.connections()).to.equal(3);
-  });
-
-  it("refuses with ResourceExhausted what neither runs nor may wait", async () => {
-    const release = Promise.withResolvers<void>();
-    await using server = await startHttpServer(async (request, response) => {
-      await release.promise;
-      await echo(request, response);
-    });
-    const processor = await load(server, { maxConcurrency: 2 }, 1);
-    const calls = Array.from({ length: 3 }, () => processor.process(requestOf("x"), contextOf()));
-    const refused = await millraceError(processor.process(requestOf("x"), contextOf()));
-    expect(refused.code).to.equal("ResourceExhausted");
-    release.resolve();
-    expect((await Promise.all(calls)).every((response) => response.ok)).to.equal(true);
   });
 
   it("waits for its calls when it is disposed, takes no more, and leaves no socket", async () => {
