@@ -68,7 +68,8 @@ export class PreparedBuiltin {
   }
 }
 
-class BuiltinProcessor implements LoadedProcessor {
+/** A built-in as a processor: in this thread, or in one of the pool's where that takes long. The pool's workers have the catalogue's only. */
+export class BuiltinProcessor implements LoadedProcessor {
   readonly name: string;
   readonly intent: LoadedProcessor["intent"];
   readonly digests: readonly string[] = [];

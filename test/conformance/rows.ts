@@ -1,10 +1,10 @@
 import { expect } from "chai";
 import type { Backend, Implementation } from "../../backends/backend.ts";
-import { conformanceCases } from "../../backends/conformance/cases.ts";
+import { conformanceCases, referenceName } from "../../backends/conformance/cases.ts";
 import { type ConformanceResult, runConformance } from "../../backends/conformance/suite.ts";
-import { createLocalBackend } from "../../backends/local/backend.ts";
 import { systemPorts } from "../../engine/clock.ts";
 import { digestOf } from "../../engine/payload.ts";
+import { referenceBackend } from "./reference.ts";
 
 /** A backend with the reference processor behind it, and how to take both down. */
 export interface ConformanceTarget extends AsyncDisposable {
@@ -13,30 +13,29 @@ export interface ConformanceTarget extends AsyncDisposable {
 }
 
 /**
- * One test a case: it must give what the case expects, and the very row that the built-in `test.reference` gives.
+ * One test a case: it must give what the case expects, and the very row that the reference gives as a built-in.
  *
  * @param start brings the target up; it is disposed when the last case has run
  */
 export function describeConformance(title: string, start: () => Promise<ConformanceTarget>): void {
   describe(title, () => {
     let target: ConformanceTarget;
-    let local: Backend;
+    let reference: Backend;
     before(async () => {
       target = await start();
-      local = createLocalBackend({ ports: systemPorts });
+      reference = referenceBackend();
     });
     after(async () => {
       await target?.[Symbol.asyncDispose]();
-      await local?.[Symbol.asyncDispose]();
+      await reference?.[Symbol.asyncDispose]();
     });
     for (const one of conformanceCases) {
       it(one.name, async () => {
         const [result] = await runConformance(target.backend, target.implementation, systemPorts, [one]);
-        const [reference] = await runConformance(local, { kind: "Builtin", name: "test.reference" }, systemPorts, [
-          one,
-        ]);
+        const builtin = { kind: "Builtin", name: referenceName } as const;
+        const [wanted] = await runConformance(reference, builtin, systemPorts, [one]);
         expect(result?.differences).to.deep.equal([]);
-        expect(comparable(result)).to.deep.equal(comparable(reference));
+        expect(comparable(result)).to.deep.equal(comparable(wanted));
       });
     }
   });

@@ -62,6 +62,11 @@ describe("built-ins", function () {
     expect(error.message).to.include("text.uppercase").and.to.not.include("hash.md5");
   });
 
+  it("have only what is of use beside them for tests: the conformance suite's reference is not among them", () => {
+    const testing = [...builtinCatalogue.keys()].filter((name) => name.startsWith("test."));
+    expect(testing).to.deep.equal(["test.fail", "test.sleep"]);
+  });
+
   const cases: readonly [string, unknown, JsonObject, string][] = [
     ["text.split", "a\n\nb\n", { skipEmpty: true }, '["a","b"]'],
     ["text.split", "", {}, '[""]'],
@@ -118,6 +123,7 @@ describe("built-ins", function () {
     ["hash.sha256", "a", { encoding: "octal" }, /one of hex, base64/],
     ["json.stringify", "1", { indent: 11 }, /from 0 to 10/],
     ["json.stringify", "1", { indent: 1.5 }, /an integer/],
+    ["test.sleep", "a", { ms: 60_001 }, /from 0 to 60000/],
     ["text.uppercase", Uint8Array.of(0xff), {}, /not UTF-8/],
     ["json.parse", "{a: 1}", {}, /not JSON/],
     ["json.merge", "[1]", {}, /no object/],
