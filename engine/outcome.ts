@@ -34,7 +34,7 @@ export type StepResult =
   | { readonly state: "Skipped"; readonly reason: StepReason }
   | { readonly state: "Cancelled"; readonly reason: StepReason; readonly attempts: number };
 
-/** What happens in a run, in the order in which it happens. Delivered synchronously; a listener must not throw. */
+/** What happens in a run, in the order in which it happens. Delivered synchronously; a listener that throws ends the run as Internal. */
 export type RunEvent =
   | { readonly type: "StepStarted"; readonly step: number; readonly attempt: number }
   | {

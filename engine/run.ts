@@ -50,6 +50,9 @@ export interface RunOptions {
   readonly onEvent?: (event: RunEvent) => void;
 }
 
+/** How much earlier than the Pipeline's timeout a backend may answer DeadlineExceeded for it: gRPC does by up to 20 ms. */
+const deadlineSlackMs = 100;
+
 /**
  * Runs a plan to its end. Never rejects: whatever happens, every row ends final. It ends as soon as the signal aborts or
  * the Pipeline's timeout is over, also when an attempt in flight does not; what such an attempt gives later is dropped.
@@ -71,11 +74,14 @@ class Run implements Visible {
   /** By step: what its attempts are given, from its first attempt to its end. */
   readonly #requests: (ProcessorRequest | undefined)[];
   readonly #retryTimers = new Map<number, Timer>();
+  /** Steps whose attempt's timeout is what is left of the Pipeline's. */
+  readonly #untilDeadline = new Set<number>();
   #scope: Scope | undefined;
   #open: number;
   #deadlineMs = Number.POSITIVE_INFINITY;
   #deadlineTimer: Timer | undefined;
   #firstError: RunError | undefined;
+  #defect: StepError | undefined;
   #stopped: StopReason | undefined;
   /** What goes on now that its bytes are there. */
   readonly #arrived: (() => void)[] = [];
@@ -271,8 +277,11 @@ class Run implements Visible {
     this.#emit({ type: "StepStarted", step: index, attempt });
     if (this.#stopped !== undefined) return;
     let timeoutMs = step.timeoutMs;
-    if (this.#deadlineTimer !== undefined)
-      timeoutMs = Math.max(1, Math.min(timeoutMs, this.#deadlineMs - ports.clock.monotonic()));
+    const leftMs = this.#deadlineMs - ports.clock.monotonic();
+    if (leftMs <= timeoutMs) {
+      timeoutMs = Math.max(1, leftMs);
+      this.#untilDeadline.add(index);
+    }
     const idempotencyKey = `${execution.uid}/${name}`;
     const call: Attempt = { step: index, stepName: name, processor, attempt, idempotencyKey, timeoutMs, execution };
     this.#invoke(invoke, call, request).then(
@@ -311,12 +320,18 @@ class Run implements Visible {
   #threw(step: PlanStep, thrown: unknown): void {
     if (this.#results[step.index] !== undefined) return;
     const error = toMillraceError(thrown);
-    if (error.code === "DeadlineExceeded" && this.#options.ports.clock.monotonic() >= this.#deadlineMs) {
+    if (error.code === "DeadlineExceeded" && this.#isForDeadline(step)) {
       this.#stop("PipelineTimeout");
       return;
     }
     this.#failed(step, errorOf(error), undefined, error.retryAfterMs);
     this.#pump();
+  }
+
+  /** Whether an attempt ran out of the Pipeline's time, not its own; backends may say so a little early. */
+  #isForDeadline({ index }: PlanStep): boolean {
+    const leftMs = this.#deadlineMs - this.#options.ports.clock.monotonic();
+    return this.#untilDeadline.has(index) && leftMs <= deadlineSlackMs;
   }
 
   #failed(step: PlanStep, error: StepError, retryable: boolean | undefined, retryAfterMs: number | undefined): void {
@@ -360,8 +375,15 @@ class Run implements Visible {
     this.#emit({ type: "StepFinished", step: index, result });
   }
 
+  /** A listener that throws is a defect of ours: it hears nothing more, and the run ends with it. */
   #emit(event: RunEvent): void {
-    this.#options.onEvent?.(event);
+    if (this.#defect !== undefined) return;
+    try {
+      this.#options.onEvent?.(event);
+    } catch (error) {
+      this.#defect = errorOf(new MillraceError("Internal", "a listener of the run failed", { cause: error }));
+      this.#stop("Cancelled");
+    }
   }
 
   /** Ends the run now: what runs is aborted and not waited for, what has not started never does. */
@@ -386,6 +408,10 @@ class Run implements Visible {
   }
 
   #conclude(): void {
+    if (this.#defect !== undefined) {
+      this.#end({ state: "Failed", error: this.#defect });
+      return;
+    }
     if (this.#stopped === "Cancelled" || this.#stopped === "PipelineTimeout") {
       const error = errorOf(stopError(this.#stopped, this.#plan));
       this.#end({ state: this.#stopped === "Cancelled" ? "Cancelled" : "Failed", error });

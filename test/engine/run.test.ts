@@ -317,6 +317,64 @@ describe("run: the table of failure semantics", () => {
   });
 });
 
+describe("run: a timeout that a backend tells early", () => {
+  const earlyBy = (earlyMs: number, time: VirtualTime): Invoke => {
+    return ({ timeoutMs }) =>
+      new Promise((_, reject) => {
+        const late = () => reject(new MillraceError("DeadlineExceeded", "late"));
+        time.scheduler.after(Math.max(0, timeoutMs - earlyMs), late);
+      });
+  };
+  const outcomeOf = async (definition: PipelineDefinition, earlyMs: number) => {
+    const time = new VirtualTime();
+    const options = runOptions({ ports: time, invoke: earlyBy(earlyMs, time) });
+    const outcome = await time.drive(run(planOf(definition), options));
+    return [...rowsOf(definition, outcome), outcome.state];
+  };
+
+  it("is the Pipeline's where the attempt had no more than that", async () => {
+    const definition = pipeline([step("a")], { timeoutMs: 500 });
+    expect(await outcomeOf(definition, 20)).to.deep.equal(["a: Cancelled/PipelineTimeout", "Failed"]);
+  });
+
+  it("is the step's where that was shorter, and where the processor says so long before", async () => {
+    const own = pipeline([step("a", [], { timeoutMs: 490 })], { timeoutMs: 500 });
+    expect(await outcomeOf(own, 20)).to.deep.equal(["a: Failed/DeadlineExceeded", "Failed"]);
+    const early = pipeline([step("a")], { timeoutMs: 500 });
+    expect(await outcomeOf(early, 300)).to.deep.equal(["a: Failed/DeadlineExceeded", "Failed"]);
+  });
+});
+
+describe("run: a listener that throws", () => {
+  for (const type of ["StepStarted", "StepRetrying", "StepFinished"]) {
+    it(`at ${type} ends the run as Internal, every row final`, async () => {
+      let calls = 0;
+      const definition = pipeline([step("a", [], { retry: { limit: 1 } }), step("b", ["a"]), step("c")], {
+        output: "input",
+      });
+      const onEvent = (event: RunEvent) => {
+        if (event.type !== type) return;
+        calls++;
+        throw new Error("broken");
+      };
+      const invoke = scripted({ a: (attempt, payload) => (attempt.attempt === 1 ? unavailable() : payload) });
+      const outcome = await runToEnd(definition, { invoke, onEvent });
+      expect(outcome).to.have.nested.property("error.code", "Internal");
+      expect(outcome.state).to.equal("Failed");
+      expect(outcome.steps).to.have.length(3);
+      expect(calls).to.equal(1);
+    });
+  }
+
+  it("at the last row's end has no success behind it", async () => {
+    const onEvent = (event: RunEvent) => {
+      if (event.type === "StepFinished") throw new Error("broken");
+    };
+    const outcome = await runToEnd(pipeline([step("a")]), { onEvent });
+    expect([outcome.state, outcome.error?.code, outcome.output]).to.deep.equal(["Failed", "Internal", undefined]);
+  });
+});
+
 describe("run: attempts", () => {
   const definition = pipeline([step("a", [], { retry: { limit: 3 } })]);
   const eventsOf = async (invoke: Invoke, more = {}) => {
