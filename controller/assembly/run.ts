@@ -1,5 +1,6 @@
 import type { Ports } from "../../engine/clock.ts";
 import { advertisedUrl } from "../payloads/addresses.ts";
+import { runPayloadSweep } from "../payloads/cluster-sweep.ts";
 import { type PayloadEndpoint, payloadEndpointAnnotation, servePayloads } from "../payloads/endpoint.ts";
 import { FileSystemStore } from "../payloads/file-system.ts";
 import { NamespaceUids } from "../payloads/namespaces.ts";
@@ -14,7 +15,6 @@ import type { Logger } from "../runtime/logger.ts";
 import { Controllers } from "./controllers.ts";
 import { checkDirectories } from "./directories.ts";
 import { observe } from "./observability.ts";
-import { runPayloadSweep } from "./payload-sweep.ts";
 import { PreflightError, preflight } from "./preflight.ts";
 import { type ClusterConfig, createRuntime, type Runtime } from "./runtime.ts";
 

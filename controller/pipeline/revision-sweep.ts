@@ -1,8 +1,9 @@
-import { type Ports, sleep } from "../../engine/clock.ts";
+import type { Ports } from "../../engine/clock.ts";
 import { ApiError, type Client, type KubernetesObject } from "../api/client.ts";
 import { controllerRevisions } from "../api/kinds.ts";
 import type { PipelineEntry, Register } from "../catalog.ts";
 import type { Logger } from "../runtime/logger.ts";
+import { runPeriodically } from "../runtime/periodic.ts";
 import { type RevisionStore, revisionLabels } from "./revision.ts";
 
 export interface RevisionSweepOptions {
@@ -29,16 +30,9 @@ const defaultMs = 10 * 60_000;
  * aborts; never rejects.
  */
 export async function runRevisionSweep(options: RevisionSweepOptions, signal: AbortSignal): Promise<void> {
-  const { scheduler, random } = options.ports;
-  const intervalMs = options.intervalMs ?? defaultMs;
-  while (!signal.aborted) {
-    try {
-      await sleep(intervalMs * (0.9 + 0.2 * random()), scheduler, signal);
-      await sweepRevisions(options, signal);
-    } catch (error) {
-      if (!signal.aborted) options.logger.warn({ err: error }, "old Pipeline revisions could not be cleaned up");
-    }
-  }
+  const { ports, logger, intervalMs = defaultMs } = options;
+  const failure = "old Pipeline revisions could not be cleaned up";
+  await runPeriodically((own) => sweepRevisions(options, own), { ports, logger, intervalMs, failure }, signal);
 }
 
 /** One sweep; gives how many were deleted. Throws ApiError. */

@@ -1,10 +1,11 @@
-import { type Ports, sleep } from "../../engine/clock.ts";
+import type { Ports } from "../../engine/clock.ts";
 import type { Client } from "../api/client.ts";
 import { executions } from "../api/kinds.ts";
-import type { NamespaceUids } from "../payloads/namespaces.ts";
-import type { PayloadStore } from "../payloads/store.ts";
-import { sweep } from "../payloads/sweep.ts";
 import type { Logger } from "../runtime/logger.ts";
+import { runPeriodically } from "../runtime/periodic.ts";
+import type { NamespaceUids } from "./namespaces.ts";
+import type { PayloadStore } from "./store.ts";
+import { sweep } from "./sweep.ts";
 
 export interface PayloadSweepOptions {
   readonly client: Client;
@@ -27,16 +28,9 @@ const pageSize = 50;
 
 /** Deletes payloads that no Execution names. Runs until `signal` aborts; never rejects. */
 export async function runPayloadSweep(options: PayloadSweepOptions, signal: AbortSignal): Promise<void> {
-  const { scheduler, random } = options.ports;
-  const intervalMs = options.intervalMs ?? defaultMs;
-  while (!signal.aborted) {
-    try {
-      await sleep(intervalMs * (0.9 + 0.2 * random()), scheduler, signal);
-      await sweepPayloads(options, signal);
-    } catch (error) {
-      if (!signal.aborted) options.logger.warn({ err: error }, "old payloads could not be cleaned up");
-    }
-  }
+  const { ports, logger, intervalMs = defaultMs } = options;
+  const failure = "old payloads could not be cleaned up";
+  await runPeriodically((own) => sweepPayloads(options, own), { ports, logger, intervalMs, failure }, signal);
 }
 
 /** One sweep. Throws ApiError, MillraceError. */

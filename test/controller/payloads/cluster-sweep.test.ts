@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import type { Client, KubernetesObject, ListOptions } from "../../../controller/api/client.ts";
-import { type PayloadSweepOptions, sweepPayloads } from "../../../controller/assembly/payload-sweep.ts";
+import { type PayloadSweepOptions, sweepPayloads } from "../../../controller/payloads/cluster-sweep.ts";
 import type { NamespaceUids } from "../../../controller/payloads/namespaces.ts";
 import type { PayloadStore, StoredPayload } from "../../../controller/payloads/store.ts";
 import type { Logger } from "../../../controller/runtime/logger.ts";
