@@ -14,6 +14,8 @@ export class RunPayloads {
   readonly #namespace: string;
   /** What is known to be in the store. */
   readonly #stored = new WeakMap<Payload, PayloadRef>();
+  /** A run's namespace does not change as long as the run is there: it is asked for once, and an outage later stops no step. */
+  #namespaceUid: string | undefined;
   #inlineBytes = 0;
 
   constructor(store: PayloadStore, namespaces: NamespaceUids, namespace: string) {
@@ -69,7 +71,8 @@ export class RunPayloads {
 
   async #uid(signal: AbortSignal): Promise<string> {
     try {
-      return await this.#namespaces.uidOf(this.#namespace, signal);
+      this.#namespaceUid ??= await this.#namespaces.uidOf(this.#namespace, signal);
+      return this.#namespaceUid;
     } catch (cause) {
       if (signal.aborted) throw signal.reason;
       const message = `the UID of namespace ${this.#namespace}, where payloads are stored, could not be read`;
