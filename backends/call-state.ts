@@ -6,6 +6,7 @@ import type { Attempt } from "../engine/run.ts";
 import type { CallLimits, LoadedProcessor } from "./backend.ts";
 import type { BudgetTicket, ByteBudget } from "./byte-budget.ts";
 import { type Deadlines, Expiring } from "./deadlines.ts";
+import type { Owner } from "./turns.ts";
 
 /** What the calls of one processor share. */
 export interface CallHost {
@@ -39,6 +40,7 @@ const lingerMs = 10_000;
 /** One call of one processor, from the queue to the answer. */
 export class Call extends Expiring implements BudgetTicket {
   readonly bytes: number;
+  readonly owner: Owner;
   readonly #host: CallHost;
   readonly #request: ProcessorRequest;
   readonly #context: AttemptContext;
@@ -62,6 +64,7 @@ export class Call extends Expiring implements BudgetTicket {
     this.#signal = signal;
     this.#resolve = resolve;
     this.#reject = reject;
+    this.owner = { namespace: attempt.execution.namespace, processor: host.processor.name };
     this.bytes = request.payload.size + host.limits.maxOutputBytes;
   }
 
@@ -75,7 +78,7 @@ export class Call extends Expiring implements BudgetTicket {
   start(): void {
     if (this.#state === "New") this.#signal.addEventListener("abort", this.#onAbort);
     this.#go("Budgeted");
-    if (this.#host.budget.take(this)) this.granted();
+    this.#host.budget.take(this);
   }
 
   granted(): void {

@@ -311,6 +311,23 @@ describe("call.ts: places, queue and bytes", () => {
     expect(budget.freeBytes).to.equal(5 * mebibyte);
   });
 
+  it("answers another namespace at once, however many slow calls one namespace has", async () => {
+    const budget = new ByteBudget();
+    const slow = [held(), held()];
+    const callers = slow.map(({ processor }) => callerOf(processor, {}, { budget }));
+    const cancel = new AbortController();
+    const calls = callers.flatMap((caller) =>
+      Array.from({ length: 64 }, () => rejection(caller.call(attemptOf(), requestOf(), cancel.signal))),
+    );
+    await using instant = callerOf(scripted(echoing), {}, { budget });
+    const execution = { namespace: "another", name: "run", uid: "uid-2" };
+    expect(await textOf(await instant.call(attemptOf({ execution }), requestOf("mill"), never))).to.equal("mill");
+    cancel.abort();
+    await Promise.all(calls);
+    for (const { calls: running } of slow) for (const { answer } of running) answer();
+    await Promise.all(callers.map((caller) => caller[Symbol.asyncDispose]()));
+  });
+
   it("leaves the budget's queue when it is cancelled there", async () => {
     const budget = new ByteBudget(5 * mebibyte);
     const { calls, processor } = held();
