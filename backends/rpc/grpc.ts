@@ -1,4 +1,4 @@
-import { Metadata as CallMetadata, type ServiceError, status } from "@grpc/grpc-js";
+import { Metadata as CallMetadata, type ClientUnaryCall, type ServiceError, status } from "@grpc/grpc-js";
 import type { Clock } from "../../engine/clock.ts";
 import { MillraceError } from "../../engine/errors.ts";
 import { BytesPayload, binaryType } from "../../engine/payload.ts";
@@ -183,26 +183,36 @@ function unaryCall<Request, Response>(channels: Channels, call: Call<Request, Re
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(signal.reason);
     const channel = channels.take();
+    let running: ClientUnaryCall | undefined;
     const onAbort = () => {
       reject(signal.reason);
-      running.cancel();
+      running?.cancel();
+    };
+    const release = () => {
+      channels.giveBack(channel);
+      signal.removeEventListener("abort", onAbort);
     };
     signal.addEventListener("abort", onAbort);
-    const running = channel.client.makeUnaryRequest<Request, Response>(
-      method.path,
-      method.requestSerialize,
-      method.responseDeserialize,
-      call.request,
-      call.metadata,
-      { deadline: call.deadlineMs },
-      (error, response) => {
-        channels.giveBack(channel);
-        signal.removeEventListener("abort", onAbort);
-        if (error !== null) reject(error);
-        else if (response === undefined) reject(new Error("grpc-js gave neither an error nor a response"));
-        else resolve(response);
-      },
-    );
+    try {
+      running = channel.client.makeUnaryRequest<Request, Response>(
+        method.path,
+        method.requestSerialize,
+        method.responseDeserialize,
+        call.request,
+        call.metadata,
+        { deadline: call.deadlineMs },
+        (error, response) => {
+          release();
+          if (error !== null) reject(error);
+          else if (response === undefined) reject(new Error("grpc-js gave neither an error nor a response"));
+          else resolve(response);
+        },
+      );
+    } catch (thrown) {
+      // Then there is no call, and the callback is never called.
+      release();
+      reject(thrown);
+    }
   });
 }
 

@@ -1,4 +1,5 @@
-import { Metadata as CallMetadata, status } from "@grpc/grpc-js";
+import { getEventListeners } from "node:events";
+import { Metadata as CallMetadata, Client, status } from "@grpc/grpc-js";
 import { expect } from "chai";
 import type { Backend } from "../../../backends/backend.ts";
 import { grpcStatusNames, statusTable } from "../../../backends/rpc/errors.ts";
@@ -261,6 +262,23 @@ describe("a gRPC processor", () => {
     const processor = await load(server);
     for (let call = 0; call < 10; call++) await processor.process(requestOf("x"), contextOf());
     expect(peers.size).to.equal(1);
+  });
+
+  it("gives its connection and its listener back when grpc-js throws instead of calling", async () => {
+    await using server = await startGrpcServer({ process: echoed });
+    const processor = await load(server);
+    const { signal } = new AbortController();
+    const original = Client.prototype.makeUnaryRequest;
+    const thrown = new Error("grpc-js does not want to");
+    Client.prototype.makeUnaryRequest = () => {
+      throw thrown;
+    };
+    const outcome = await processor.process(requestOf("x"), contextOf({ signal })).catch((error: unknown) => error);
+    Client.prototype.makeUnaryRequest = original;
+    expect(outcome).to.equal(thrown);
+    expect(getEventListeners(signal, "abort")).to.deep.equal([]);
+    for (let call = 0; call < 2; call += 1) await processor.process(requestOf("x"), contextOf());
+    expect(server.connections()).to.equal(1);
   });
 
   it("waits for its calls when it is disposed, takes no more, and leaves no socket", async () => {
