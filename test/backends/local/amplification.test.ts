@@ -11,6 +11,9 @@ import { attemptOf, callerOf, limits, never, rejection, specOf, textOf } from ".
 
 const kibibyte = 1024;
 
+/** Longer than any of this takes on a busy machine, shorter than a test's own timeout. */
+const patient = attemptOf({ timeoutMs: 20_000 });
+
 describe("built-ins that make much of little", function () {
   this.timeout(30_000);
   let backend: ReturnType<typeof createLocalBackend>;
@@ -29,7 +32,7 @@ describe("built-ins that make much of little", function () {
   ): Promise<ProcessorResponse> {
     const spec = { ...specOf({ kind: "Builtin", name }, name), limits: { ...limits, maxOutputBytes } };
     await using caller = callerOf(await backend.load(spec, never), { maxOutputBytes });
-    return caller.call(attemptOf(), { payload: textPayload(input), metadata: {}, options }, never);
+    return caller.call(patient, { payload: textPayload(input), metadata: {}, options }, never);
   }
 
   const big = "x".repeat(12 * kibibyte);
@@ -44,7 +47,6 @@ describe("built-ins that make much of little", function () {
     ["text.replace", "a".repeat(4000), { pattern: "a", replacement: "-".repeat(4000) }],
     ["text.replace", "a".repeat(4000), { pattern: ".", replacement: "$0".repeat(1500) }],
     ["text.extract", "a".repeat(10_000), { pattern: `${"(".repeat(500)}.*${")".repeat(500)}` }],
-    ["text.extract", "a".repeat(4000), { pattern: "()".repeat(1000) }],
     ["text.split", "\u0001".repeat(1_000_000), { separator: "" }],
     ["json.pick", `"${big}"`, { pointers: Object.fromEntries(Array.from({ length: 400 }, (_, n) => [n, ""])) }],
     ["json.stringify", nested(2000, list("1", 100_000)), { indent: 10 }],
@@ -133,7 +135,7 @@ describe("built-ins that make much of little", function () {
       maxOutputBytes: maxBytes,
     });
     const payload = textPayload("61".repeat(maxBytes / 2));
-    const response = await caller.call(attemptOf(), { payload, metadata: {}, options: {} }, never);
+    const response = await caller.call(patient, { payload, metadata: {}, options: {} }, never);
     expect(response.ok && response.payload.size).to.equal(maxBytes / 2);
   });
 
@@ -159,7 +161,7 @@ describe("built-ins that make much of little", function () {
     await fc.assert(
       fc.asyncProperty(fc.jsonValue(), fc.integer({ min: 0, max: 10 }), async (value, indent) => {
         const payload = textPayload(JSON.stringify(value));
-        const response = await caller.call(attemptOf(), { payload, metadata: {}, options: { indent } }, never);
+        const response = await caller.call(patient, { payload, metadata: {}, options: { indent } }, never);
         expect(await textOf(response)).to.equal(JSON.stringify(JSON.parse(JSON.stringify(value)), null, indent));
       }),
       { numRuns: 200 },
