@@ -1,15 +1,24 @@
+import { RE2JS } from "re2js";
+import { patternSize } from "../../engine/patterns.ts";
 import type { Json, JsonObject } from "../../engine/payload.ts";
+import { isObject, resolvePointer } from "./json-schema-work.ts";
 
-/** Bounds on a JSON Schema from a tenant. With them the work of a check is at most the schema's size times the value's. */
+/** Bounds on a JSON Schema from a tenant, and on the work of checking a value against it: both happen in the controller's own thread. */
 export const schemaBounds = {
   /** As JSON. */
   bytes: 64 * 1024,
   /** Levels of nesting, from 1. */
   depth: 32,
   /** Subschemas, each counted as often as a `$ref` repeats it: what stops a chain of doubling references. */
-  subschemas: 10_000,
+  subschemas: 1_000,
   /** `uniqueItems` compares each item with each other one. */
   uniqueItems: 1_000,
+  /** Instructions of all patterns together, as `patternSize` counts them. */
+  patternsSize: 5_000,
+  /** Places of a value times what the schema does at one, in units of some 10 to 100 ns. */
+  work: 5_000_000,
+  /** Matching: 20 for each string and pattern, and the string's length × the pattern's instructions / 20. */
+  matching: 5_000_000,
 } as const;
 
 /** Why a schema is refused. */
@@ -76,6 +85,7 @@ class Expansion {
   readonly #root: JsonObject;
   readonly #sizes = new Map<object, number>();
   readonly #active = new Set<object>();
+  #patternsSize = 0;
 
   constructor(root: JsonObject) {
     this.#root = root;
@@ -90,7 +100,7 @@ class Expansion {
     }
     this.#active.add(schema);
     this.#checkKeywords(schema, path);
-    let size = 1;
+    let size = 1 + keysOf(schema.dependentRequired).length;
     for (const [child, childPath] of children(schema, path)) size += this.sizeOf(child, childPath);
     if (schema.$ref !== undefined) size += this.#referredSize(schema.$ref, join(path, "$ref"));
     this.#active.delete(schema);
@@ -132,6 +142,7 @@ class Expansion {
     if (path !== "" && typeof schema.$id === "string") {
       throw new SchemaRefusal(join(path, "$id"), "$id inside a schema is not supported", "Leave it out.");
     }
+    this.#checkPatterns(schema, path);
     const { uniqueItems, maxItems } = schema;
     if (uniqueItems === true && !(typeof maxItems === "number" && maxItems <= schemaBounds.uniqueItems)) {
       throw new SchemaRefusal(
@@ -141,6 +152,23 @@ class Expansion {
       );
     }
   }
+
+  /** Before anything is compiled. */
+  #checkPatterns(schema: JsonObject, path: string): void {
+    const { pattern } = schema;
+    const patterns = [...(typeof pattern === "string" ? [pattern] : []), ...keysOf(schema.patternProperties)];
+    for (const text of patterns) this.#patternsSize += patternSize(RE2JS.translateRegExp(text));
+    if (this.#patternsSize <= schemaBounds.patternsSize) return;
+    throw new SchemaRefusal(
+      path,
+      `its patterns together are larger than ${schemaBounds.patternsSize} instructions, repetitions and Unicode classes counted`,
+      "Use fewer patterns, or repeat less in them.",
+    );
+  }
+}
+
+function keysOf(value: Json | undefined): readonly string[] {
+  return isObject(value) ? Object.keys(value) : [];
 }
 
 function* children(schema: JsonObject, path: string): Generator<[Json, string]> {
@@ -158,29 +186,6 @@ function* children(schema: JsonObject, path: string): Generator<[Json, string]> 
     if (!isObject(map)) continue;
     for (const [name, child] of Object.entries(map)) yield [child, join(join(path, keyword), name)];
   }
-}
-
-function resolvePointer(root: JsonObject, pointer: string): Json | undefined {
-  let value: Json | undefined = root;
-  for (const part of pointer.split("/")) {
-    if (typeof value !== "object" || value === null) return undefined;
-    const key = decodePart(part);
-    value = Object.hasOwn(value, key) ? (value as JsonObject)[key] : undefined;
-  }
-  return value;
-}
-
-function decodePart(part: string): string {
-  const unescaped = part.replaceAll("~1", "/").replaceAll("~0", "~");
-  try {
-    return decodeURIComponent(unescaped);
-  } catch {
-    return unescaped;
-  }
-}
-
-function isObject(value: Json | undefined): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function join(path: string, key: string): string {

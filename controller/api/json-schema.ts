@@ -3,8 +3,9 @@ import draft07 from "ajv/dist/refs/json-schema-draft-07.json" with { type: "json
 import { LRUCache } from "lru-cache";
 import { RE2JS } from "re2js";
 import { digestOf, type Json, type JsonObject } from "../../engine/payload.ts";
-import { checkBounds, SchemaRefusal } from "./json-schema-bounds.ts";
+import { checkBounds, SchemaRefusal, schemaBounds } from "./json-schema-bounds.ts";
 import { type SchemaViolation, violationOf } from "./json-schema-messages.ts";
+import { placesOf, workOf } from "./json-schema-work.ts";
 
 /** What a value has against a schema; empty when it is right. `root` is what the paths begin with, for example `options`. */
 export type SchemaCheck = (value: Json, root: string) => readonly SchemaViolation[];
@@ -28,6 +29,7 @@ const encoder = new TextEncoder();
  * A schema is compiled once; the last 500 are kept.
  */
 export class SchemaCompiler {
+  readonly #meter = new MatchMeter();
   readonly #compilers = new Map<Report, Ajv2020>();
   readonly #compiled = new LRUCache<string, CompiledSchema>({ max: maxCachedSchemas });
 
@@ -36,19 +38,19 @@ export class SchemaCompiler {
     const key = `${report} ${root} ${digestOf(encoder.encode(JSON.stringify(schema)))}`;
     const known = this.#compiled.get(key);
     if (known !== undefined) return known;
-    const compiled = compile(this.#compilerFor(report), schema, root);
+    const compiled = compile(this.#compilerFor(report), this.#meter, schema, root);
     this.#compiled.set(key, compiled);
     return compiled;
   }
 
   #compilerFor(report: Report): Ajv2020 {
-    const known = this.#compilers.get(report) ?? newAjv(report);
+    const known = this.#compilers.get(report) ?? newAjv(report, this.#meter);
     this.#compilers.set(report, known);
     return known;
   }
 }
 
-function newAjv(report: Report): Ajv2020 {
+function newAjv(report: Report, meter: MatchMeter): Ajv2020 {
   const ajv = new Ajv2020({
     allErrors: report === "All",
     verbose: true,
@@ -63,19 +65,39 @@ function newAjv(report: Report): Ajv2020 {
     inlineRefs: false,
     ownProperties: true,
     logger: false,
-    code: { regExp: Object.assign(linearPattern, { code: "linearPattern" }) },
+    code: { regExp: Object.assign((pattern: string) => linearPattern(pattern, meter), { code: "linearPattern" }) },
   });
   ajv.addMetaSchema(draft07);
   return ajv;
 }
 
+/** Counts what matching takes in one check. A check is synchronous, so one serves all. */
+class MatchMeter {
+  #left = 0;
+
+  start(): void {
+    this.#left = schemaBounds.matching;
+  }
+
+  charge(units: number): void {
+    this.#left -= units;
+    if (this.#left < 0)
+      throw new Error(`matching its strings against patterns takes over ${schemaBounds.matching} units`);
+  }
+}
+
 /** ajv's `regExp` option: JavaScript's syntax where RE2 has the same, matched in linear time. */
-function linearPattern(pattern: string): { test: (text: string) => boolean; toString: () => string } {
+function linearPattern(
+  pattern: string,
+  meter: MatchMeter,
+): { test: (text: string) => boolean; toString: () => string } {
   const compiled = RE2JS.compile(RE2JS.translateRegExp(pattern));
+  const size = compiled.programSize();
   return {
     // ajv shares compiled patterns by this string.
     toString: () => pattern,
     test(text) {
+      meter.charge(20 + (text.length * size) / 20);
       if (text.length <= maxMatchedCharacters) return compiled.test(text);
       throw new Error(
         `a string of ${text.length} characters is over the ${maxMatchedCharacters} that a pattern is matched against`,
@@ -84,12 +106,21 @@ function linearPattern(pattern: string): { test: (text: string) => boolean; toSt
   };
 }
 
-function compile(ajv: Ajv2020, schema: JsonObject, root: string): CompiledSchema {
+function compile(ajv: Ajv2020, meter: MatchMeter, schema: JsonObject, root: string): CompiledSchema {
   const { $id: _, ...anonymous } = schema;
   try {
     checkBounds(anonymous);
     const validate = ajv.compile<Json>(anonymous);
-    return { ok: true, check: (value, valueRoot) => check(validate, value, valueRoot) };
+    const maxPlaces = schemaBounds.work / workOf(anonymous);
+    return {
+      ok: true,
+      check(value, valueRoot) {
+        const refusal = tooLarge(value, valueRoot, maxPlaces);
+        if (refusal !== undefined) return [refusal];
+        meter.start();
+        return check(validate, value, valueRoot);
+      },
+    };
   } catch (error) {
     return { ok: false, violation: schemaViolation(error, root) };
   } finally {
@@ -107,6 +138,16 @@ function schemaViolation(error: unknown, root: string): SchemaViolation {
     path: root,
     message: `${root} is not a JSON Schema that can be used: ${message}`,
     mend: "Write JSON Schema 2020-12 with patterns in RE2's syntax.",
+  };
+}
+
+function tooLarge(value: Json, path: string, maxPlaces: number): SchemaViolation | undefined {
+  if (placesOf(value, maxPlaces) <= maxPlaces) return undefined;
+  const limit = Math.floor(maxPlaces);
+  return {
+    path,
+    message: `${path} cannot be checked: it holds more than ${limit} values, which is what this schema is checked against`,
+    mend: "Give a smaller value, or a schema with fewer alternatives.",
   };
 }
 

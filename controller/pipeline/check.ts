@@ -3,6 +3,7 @@ import type { Json, JsonObject } from "../../engine/payload.ts";
 import type { Problem, ProcessorFacts } from "../../engine/pipeline.ts";
 import { compile, type Plan } from "../../engine/plan.ts";
 import type { SchemaCheck, SchemaCompiler } from "../api/json-schema.ts";
+import { schemaBounds } from "../api/json-schema-bounds.ts";
 import type { SchemaViolation } from "../api/json-schema-messages.ts";
 import { parseBytes } from "../api/quantities.ts";
 import type { InlinePipelineSpec, PipelineSpec, StepSpec } from "../api/types.ts";
@@ -79,7 +80,22 @@ function compiledPipeline(plan: Plan, closure: PipelineClosure, checks: SchemaCh
   };
 }
 
+/** Compiling a schema takes up to 10 ms a KiB, and a Pipeline may have one for each parameter. */
+function schemasTooLarge({ input, parameters = [] }: AnyPipelineSpec): Problem | undefined {
+  const schemas = [input?.schema, ...parameters.map(({ schema }) => schema)].filter((schema) => schema !== undefined);
+  const bytes = schemas.reduce<number>((sum, schema) => sum + Buffer.byteLength(JSON.stringify(schema)), 0);
+  if (schemas.length < 2 || bytes <= schemaBounds.bytes) return undefined;
+  return {
+    path: "parameters",
+    reason: "InvalidParameter",
+    message: `the schemas of the parameters and the input take ${bytes} bytes together, the limit is ${schemaBounds.bytes}`,
+    mend: "Check less, or let a processor check.",
+  };
+}
+
 function schemaChecks(spec: AnyPipelineSpec, schemas: SchemaCompiler | undefined): SchemaChecks {
+  const tooLarge = schemasTooLarge(spec);
+  if (tooLarge !== undefined) return { parameters: [], input: undefined, problems: [tooLarge] };
   const problems: Problem[] = [];
   const parameters: { name: string; check: SchemaCheck }[] = [];
   for (const [index, parameter] of (spec.parameters ?? []).entries()) {

@@ -85,6 +85,62 @@ describe("a value against a JSON Schema", () => {
   });
 });
 
+describe("the work of a check", () => {
+  const numbers = (count: number): Json => Array.from({ length: count }, (_, index) => index);
+  const words = (count: number): Json => Array.from({ length: count }, (_, index) => `word${index}`);
+  const keys = (count: number): Json => Object.fromEntries(Array.from({ length: count }, (_, i) => [`key${i}`, i]));
+  const times = (count: number, part: (index: number) => JsonObject) =>
+    Array.from({ length: count }, (_, i) => part(i));
+
+  const refused: readonly [string, JsonObject, Json][] = [
+    ["many alternatives", { items: { anyOf: times(300, (i) => ({ required: [`a${i}`] })) } }, words(20_000)],
+    [
+      "alternatives behind references",
+      { $defs: { a: { oneOf: times(90, () => ({})) } }, items: { $ref: "#/$defs/a" } },
+      words(9_000),
+    ],
+    [
+      "alternatives that multiply level by level",
+      { allOf: times(20, () => ({ items: { allOf: times(20, () => ({ items: { type: "string" } })) } })) },
+      times(200, () => ({})).map(() => words(100)) as Json,
+    ],
+    ["a long enum", { items: { enum: [...(words(4_000) as Json[])] } }, words(9_000)],
+    [
+      "names that depend on names",
+      { dependentRequired: Object.fromEntries(times(900, () => ({})).map((_, i) => [`a${i}`, ["b"]])) },
+      keys(90_000),
+    ],
+  ];
+  for (const [what, schema, value] of refused) {
+    it(`is refused before it is begun: ${what}`, () => {
+      const [violation] = violations(schema, value, "First");
+      expect(violation?.message).to.contain("options cannot be checked");
+      expect(violations(schema, Array.isArray(value) ? [] : {}, "First")).to.deep.equal([]);
+    });
+  }
+
+  it("ends where matching takes too much, and begins anew for the next value", () => {
+    const pattern = { items: { pattern: "^[a-z]+[0-9]+$" } };
+    const compiled = new SchemaCompiler().compile(pattern, "s", "First");
+    if (!compiled.ok) throw new Error(compiled.violation.message);
+    expect(compiled.check(words(300_000), "v")[0]?.message).to.contain(`${schemaBounds.matching} units`);
+    expect(compiled.check(words(20_000), "v")).to.deep.equal([]);
+    const manyKeys = { patternProperties: { "^a": {}, "^b": {}, "^c": {}, "^d": {} } };
+    expect(violations(manyKeys, keys(100_000), "First")[0]?.message).to.contain(`${schemaBounds.matching} units`);
+  });
+
+  it("leaves room for large values and ordinary schemas", () => {
+    const page = {
+      type: "object",
+      required: ["title"],
+      properties: { title: { type: "string", pattern: "^[a-z]" }, n: { type: "integer" } },
+    };
+    const pages = Array.from({ length: 50_000 }, (_, n) => ({ title: `title of page ${n}`, n }));
+    expect(violations({ type: "array", items: page }, pages, "First")).to.deep.equal([]);
+    expect(violations({ items: { type: "integer" } }, numbers(1_000_000), "First")).to.deep.equal([]);
+  }).timeout(20_000);
+});
+
 describe("a JSON Schema from a tenant", () => {
   function doubling(levels: number): JsonObject {
     const $defs: Record<string, JsonObject> = { [`d${levels}`]: { type: "string" } };
@@ -111,7 +167,22 @@ describe("a JSON Schema from a tenant", () => {
       { $defs: { t: { items: { $ref: "#/$defs/t" } } }, $ref: "#/$defs/t" },
       "optionsSchema.$defs.t",
     ],
-    ["a chain of doubling references", doubling(30), "optionsSchema.$defs.d18"],
+    ["a chain of doubling references", doubling(30), "optionsSchema.$defs.d22"],
+    [
+      "too many subschemas",
+      { properties: Object.fromEntries(Array.from({ length: 1_000 }, (_, i) => [`p${i}`, {}])) },
+      "optionsSchema",
+    ],
+    [
+      "patterns that repeat too much",
+      { properties: { a: { pattern: "(a{1,30}){1,30}".repeat(3) } } },
+      "optionsSchema.properties.a",
+    ],
+    [
+      "too many patterns",
+      { patternProperties: Object.fromEntries(Array.from({ length: 900 }, (_, i) => [`^p${i}`, {}])) },
+      "optionsSchema",
+    ],
     ["too many levels", nested(schemaBounds.depth + 1), "optionsSchema"],
     ["too many bytes", { description: "x".repeat(schemaBounds.bytes) }, "optionsSchema"],
     ["uniqueItems without a bound", { items: { uniqueItems: true } }, "optionsSchema.items.uniqueItems"],
@@ -130,6 +201,13 @@ describe("a JSON Schema from a tenant", () => {
       expect(violation.mend).to.match(/\.$/);
     });
   }
+
+  it("says of patterns and subschemas what the bound is", () => {
+    const pattern = `[^]${"a{900}".repeat(9)}`;
+    expect(refusal({ pattern }).message).to.contain(`${schemaBounds.patternsSize} instructions`);
+    const allOf = Array.from({ length: schemaBounds.subschemas }, () => ({}));
+    expect(refusal({ allOf }).message).to.contain(`${schemaBounds.subschemas} subschemas`);
+  });
 
   it("takes 2020-12, draft-07, a root $id, local references and format as a note", () => {
     for (const schema of [

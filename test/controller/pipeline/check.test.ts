@@ -22,6 +22,14 @@ const options = (type: string) =>
   ({ type: "object", properties: { top: { type } }, additionalProperties: false }) as const;
 
 describe("the check of a Pipeline", () => {
+  it("refuses schemas that are too large together, before it compiles one", () => {
+    const schema = { description: "x".repeat(20_000), type: "strng" };
+    const parameters = ["a", "b", "c", "d"].map((name) => ({ name, schema }));
+    const found = problems({ ...apiSpec([step("a")]), parameters });
+    expect(found.map(({ path, reason }) => `${path} ${reason}`)).to.deep.equal(["parameters InvalidParameter"]);
+    expect(found[0]?.message).to.contain("65536");
+  });
+
   it("finds nothing wrong with what is right", () => {
     expect(problems(apiSpec([step("a", { options: { top: 1 } })]), known(options("integer")))).to.deep.equal([]);
   });
