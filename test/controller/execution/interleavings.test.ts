@@ -15,6 +15,7 @@ const happenings = fc.array(
     { weight: 1, arbitrary: fc.record({ what: fc.constant("Cancel" as const) }) },
     { weight: 2, arbitrary: fc.record({ what: fc.constant("Crash" as const) }) },
     { weight: 1, arbitrary: fc.record({ what: fc.constant("Stop" as const) }) },
+    { weight: 1, arbitrary: fc.record({ what: fc.constant("Replace" as const), ms: fc.nat(400) }) },
   ),
   { maxLength: 14 },
 );
@@ -68,7 +69,7 @@ function withoutGeneration(status: ExecutionStatus): unknown {
   );
 }
 
-describe("an Execution through any interleaving of crashes, conflicts, faults and time", () => {
+describe("an Execution through any interleaving of crashes, conflicts, replacements, faults and time", () => {
   it("has legal statuses only, repeats no recorded success, and ends", async function () {
     this.timeout(60_000);
     await fc.assert(
@@ -86,7 +87,8 @@ describe("an Execution through any interleaving of crashes, conflicts, faults an
         const pipeline = compiled(chain("a", "b", "c"));
         let attempt = 0;
         const work: Work = async (call, _request, signal) => {
-          const recorded = api.objects.has("executions/one") ? api.execution("one").status?.steps : [];
+          const { metadata, status } = api.execution("one");
+          const recorded = metadata.uid === call.execution.uid ? status?.steps : [];
           const row = recorded?.find(({ name }) => name === call.stepName);
           expect(row?.state, "a recorded success is not run again").to.not.equal("Succeeded");
           const { ms, fails } = plan[attempt++ % plan.length] ?? { ms: 0, fails: 9 };
@@ -114,7 +116,14 @@ describe("an Execution through any interleaving of crashes, conflicts, faults an
           if (event.what === "Pass") await stage.advance(event.ms);
           else if (event.what === "Label") api.label("one");
           else if (event.what === "Cancel") api.edit("one", { cancel: "Immediate" });
-          else {
+          else if (event.what === "Replace") {
+            expectLegal(api.statuses);
+            api.statuses.length = 0;
+            api.remove("one");
+            api.put("one", { pipeline: "article" });
+            // The key waits in the queue while whatever runs goes on.
+            await time.advance(event.ms);
+          } else {
             if (event.what === "Crash") stage.crash();
             else await stage[Symbol.asyncDispose]();
             stage = next();
@@ -124,9 +133,9 @@ describe("an Execution through any interleaving of crashes, conflicts, faults an
           await stage.advance(5_000);
         }
         expectLegal(api.statuses);
-        const { status, metadata } = api.execution("one");
+        const { status } = api.execution("one");
         expect(status?.completionTime, JSON.stringify(status)).to.not.equal(undefined);
-        for (const key of calls) expect(key.startsWith(`${metadata.uid}/`)).to.equal(true);
+        for (const key of calls) expect(key).to.match(/^uid-one-[0-9]+\/[abc]$/);
         await stage[Symbol.asyncDispose]();
         for (const each of stages) await each[Symbol.asyncDispose]();
       }),
