@@ -77,12 +77,16 @@ export class PipelineReconciler implements Reconciler {
     return {};
   }
 
-  /** Lets the catalog know that a Pipeline exists, unless it knows. */
+  /**
+   * Lets the catalog know at once that a Pipeline exists, or has another generation, unless it knows: an Execution that is
+   * created after an edit waits for what was edited, and does not run what was there before.
+   */
   announceNew(key: ObjectKey): void {
     const object = this.#options.pipelines.get(key);
     if (object === undefined) return;
     const { namespace = "", name, uid = "", generation = 0 } = object.metadata;
-    if (this.#options.entries.get(namespace, name)?.uid === uid) return;
+    const known = this.#options.entries.get(namespace, name);
+    if (known?.uid === uid && known.generation === generation) return;
     const state = { ready: false, reason: "Pending", message: "it is being checked" } as const;
     this.#options.entries.set(namespace, name, { uid, generation, state });
   }

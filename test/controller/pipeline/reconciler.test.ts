@@ -156,6 +156,38 @@ describe("the controller of Pipelines", () => {
     expect(stage.changes).to.equal(1);
   });
 
+  it("offers an edited Pipeline to nobody before it is checked, and writes no status of that", async () => {
+    stage.serve("words");
+    await stage.reconcile();
+    const { status } = stage.store.get(key) as Pipeline;
+    stage.reconciler.announceNew(key);
+    expect(stage.state).to.include({ ready: true });
+    stage.store.set(apiPipeline(2, apiSpec([step("b")]), status));
+    stage.reconciler.announceNew(key);
+    stage.reconciler.announceNew(key);
+    expect(stage.state).to.include({ ready: false, reason: "Pending" });
+    expect([stage.writes, stage.changes]).to.deep.equal([1, 2]);
+    expect(await stage.reconcile()).to.equal("True/Compiled");
+    const { state } = stage;
+    expect(state?.ready && state.pipeline.plan.steps[0]?.name).to.equal("b");
+    expect(stage.events.map(({ reason }) => reason)).to.deep.equal(["Compiled"]);
+  });
+
+  it("keeps what it compiled through a burst of Processors' changes that change no version", async () => {
+    stage.serve("words");
+    stage.serve("other");
+    await stage.reconcile();
+    const first = stage.state;
+    const serving = stage.catalogued.get("team", "words") as ProcessorEntry;
+    for (let time = 0; time < 20; time++) {
+      stage.catalogued.set("team", "words", { ...serving });
+      stage.serve("other", time);
+      await stage.reconcile();
+    }
+    expect(stage.state).to.equal(first);
+    expect([stage.writes, stage.changes]).to.deep.equal([1, 1]);
+  });
+
   it("compiles an Execution's own Pipeline against what serves", () => {
     expect(stage.reconciler.compileInline("team", "run", one)).to.include({
       ready: false,
