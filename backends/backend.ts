@@ -1,5 +1,5 @@
 import type { Ports } from "../engine/clock.ts";
-import type { Intent, Processor } from "../engine/processor.ts";
+import type { CallContext, Intent, Processor, ProcessorRequest, ProcessorResponse } from "../engine/processor.ts";
 import type { PoolStats } from "./pool.ts";
 
 export type BackendKind = "Local" | "RPC" | "WASM";
@@ -77,14 +77,29 @@ export interface LoadedModule {
   readonly exports?: readonly string[];
 }
 
+/** The time of one attempt, which `call.ts` keeps. A backend stops it while the call waits for what others have. */
+export interface AttemptTime {
+  /** Stops it. Twice is once. */
+  pause(): void;
+  /** Lets it go on, and gives what is left of it in milliseconds. */
+  resume(): number;
+}
+
+/** What a backend is told of a call. */
+export interface BackendContext extends CallContext {
+  /** Absent: nobody keeps the time. */
+  readonly time?: AttemptTime;
+}
+
 /** A processor that is ready to be called, and what is known of it. */
 export interface LoadedProcessor extends Processor {
+  process(request: ProcessorRequest, context: BackendContext): Promise<ProcessorResponse>;
   /** Set for ES modules and WASM modules. */
   readonly module?: LoadedModule;
   /** Digests of the code that a call runs, for the row; empty where there is none to name. */
   readonly digests: readonly string[];
   /**
-   * How many calls can really run at a time (the worker threads there are). More wait in front of `call.ts`, where waiting
+   * How many calls can really run at a time (its share of the worker threads, its connections). More wait in front of `call.ts`, where waiting
    * does not count towards their timeout. Absent: as many as the limits allow.
    */
   readonly maxConcurrency?: number;

@@ -1,9 +1,9 @@
 import type { Clock } from "../engine/clock.ts";
 import { MillraceError, toMillraceError } from "../engine/errors.ts";
 import { type Metadata, maxMetadataBytes, metadataBytes, metadataKeyPattern } from "../engine/metadata.ts";
-import type { CallContext, ExecutionIdentity, ProcessorRequest, ProcessorResponse } from "../engine/processor.ts";
+import type { ExecutionIdentity, ProcessorRequest, ProcessorResponse } from "../engine/processor.ts";
 import type { Attempt } from "../engine/run.ts";
-import type { CallLimits, LoadedProcessor } from "./backend.ts";
+import type { AttemptTime, BackendContext, CallLimits, LoadedProcessor } from "./backend.ts";
 import type { BudgetTicket, ByteBudget } from "./byte-budget.ts";
 import { type Deadlines, Expiring } from "./deadlines.ts";
 import type { Owner } from "./turns.ts";
@@ -38,7 +38,7 @@ const next: Readonly<Record<CallState, readonly CallState[]>> = {
 const lingerMs = 10_000;
 
 /** One call of one processor, from the queue to the answer. */
-export class Call extends Expiring implements BudgetTicket {
+export class Call extends Expiring implements BudgetTicket, AttemptTime {
   readonly bytes: number;
   readonly owner: Owner;
   readonly #host: CallHost;
@@ -48,6 +48,8 @@ export class Call extends Expiring implements BudgetTicket {
   readonly #resolve: (response: ProcessorResponse) => void;
   readonly #reject: (error: MillraceError) => void;
   #state: CallState = "New";
+  /** What was left of its time when it was stopped; undefined: it runs. */
+  #pausedMs: number | undefined;
 
   constructor(
     host: CallHost,
@@ -60,7 +62,7 @@ export class Call extends Expiring implements BudgetTicket {
     super();
     this.#host = host;
     this.#request = request;
-    this.#context = new AttemptContext(attempt);
+    this.#context = new AttemptContext(attempt, this);
     this.#signal = signal;
     this.#resolve = resolve;
     this.#reject = reject;
@@ -102,6 +104,22 @@ export class Call extends Expiring implements BudgetTicket {
     this.abandon(
       new MillraceError("DeadlineExceeded", `${processor.name} did not answer within its timeout of ${timeoutMs} ms`),
     );
+  }
+
+  pause(): void {
+    if (this.#state !== "Running" || this.#pausedMs !== undefined) return;
+    const { deadlines, clock } = this.#host;
+    this.#pausedMs = Math.max(0, this.dueMs - clock.monotonic());
+    deadlines.remove(this);
+  }
+
+  resume(): number {
+    const { deadlines, clock } = this.#host;
+    const nowMs = clock.monotonic();
+    if (this.#state !== "Running") return 0;
+    if (this.#pausedMs !== undefined) deadlines.add(this, nowMs + this.#pausedMs);
+    this.#pausedMs = undefined;
+    return Math.max(0, this.dueMs - nowMs);
   }
 
   /** Answers with the error before it got a place. */
@@ -165,16 +183,18 @@ export class Call extends Expiring implements BudgetTicket {
 }
 
 /** What a processor is told of its call. The signal is made when it is first asked for: most built-ins never do. */
-class AttemptContext implements CallContext {
+class AttemptContext implements BackendContext {
   readonly execution: ExecutionIdentity;
   readonly step: string;
   readonly attempt: number;
   readonly idempotencyKey: string;
   readonly timeoutMs: number;
+  readonly time: AttemptTime;
   #controller: AbortController | undefined;
   #reason: MillraceError | undefined;
 
-  constructor(attempt: Attempt) {
+  constructor(attempt: Attempt, time: AttemptTime) {
+    this.time = time;
     this.execution = attempt.execution;
     this.step = attempt.stepName;
     this.attempt = attempt.attempt;

@@ -58,6 +58,12 @@ export class Turns<T extends Owned> {
     processors.set(processor, items);
   }
 
+  /** The next of this Processor, whoever's turn it is. */
+  first({ namespace, processor }: Owner): T | undefined {
+    const [first] = this.#namespaces.get(namespace)?.get(processor) ?? [];
+    return first;
+  }
+
   /** The first of each Processor, in the order of their turns. Not to be changed meanwhile. */
   *heads(): Generator<T, void, undefined> {
     for (const processors of this.#namespaces.values()) {

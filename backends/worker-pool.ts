@@ -1,5 +1,7 @@
 import type { Ports } from "../engine/clock.ts";
+import { Places } from "./places.ts";
 import { KeyedPool, type PoolStats } from "./pool.ts";
+import type { Owner } from "./turns.ts";
 import type { WorkerJob } from "./worker-message.ts";
 import { WorkerThread, type WorkerThreadOptions } from "./worker-thread.ts";
 
@@ -16,6 +18,16 @@ export interface WorkerPoolOptions extends WorkerThreadOptions {
   readonly idleMs?: number;
 }
 
+/** Whose job it is. */
+export interface WorkerUse {
+  /** Jobs of different keys never share a worker (its module state); default: all jobs are alike. */
+  readonly key?: string;
+  /** Whose turn a job takes, and whose share ({@link Places}). Absent: it goes before all that have one. */
+  readonly owner?: Owner;
+  /** What the same worker is to do after this answer, whose answer is then the job's. Undefined: nothing. */
+  next?(answer: unknown): WorkerJob | undefined;
+}
+
 const defaultMaxWaiters = 10_000;
 
 /**
@@ -26,24 +38,32 @@ const defaultMaxWaiters = 10_000;
  * The worker's entry calls `serveJobs` of `worker-side.ts`.
  */
 export class WorkerPool implements AsyncDisposable {
+  /** The most workers that the jobs of one Processor have at a time. */
+  readonly maxPerProcessor: number;
   readonly #pool: KeyedPool<WorkerThread>;
+  readonly #places: Places;
 
   constructor(options: WorkerPoolOptions) {
+    const { name, ports, maxWorkers } = options;
+    const maxWaiters = options.maxWaiters ?? defaultMaxWaiters;
+    this.#places = new Places({ name, capacity: maxWorkers, maxWaiters, clock: ports.clock });
+    this.maxPerProcessor = this.#places.maxPerProcessor;
     this.#pool = new KeyedPool({
-      name: options.name,
-      maxItems: options.maxWorkers,
-      maxWaiters: options.maxWaiters ?? defaultMaxWaiters,
+      name,
+      maxItems: maxWorkers,
+      maxWaiters,
       spares: options.spares ?? 1,
       ...(options.idleMs === undefined ? {} : { idleMs: options.idleMs }),
-      scheduler: options.ports.scheduler,
-      create: () => WorkerThread.start(options, options.ports.scheduler),
+      scheduler: ports.scheduler,
+      create: () => WorkerThread.start(options, ports.scheduler),
       destroy: (worker) => worker.terminate(),
       isBroken: (worker) => worker.isBroken,
     });
   }
 
   get stats(): PoolStats {
-    return this.#pool.stats;
+    const { waiting, rejected, ...rest } = this.#pool.stats;
+    return { ...rest, waiting: waiting + this.#places.waiting, rejected: rejected + this.#places.rejected };
   }
 
   /**
@@ -51,11 +71,17 @@ export class WorkerPool implements AsyncDisposable {
    * aborts (at once while waiting for a worker; else when the worker has answered or is gone), ProcessorCrashed when the
    * worker died or its handler threw, SandboxViolation when it ran out of its heap, ResourceExhausted when too many wait,
    * Unavailable when no worker could be started.
-   *
-   * @param key jobs of different keys never share a worker (its module state); default: all jobs are alike
    */
-  run(job: WorkerJob, signal: AbortSignal, key?: string): Promise<unknown> {
-    return this.#pool.use((worker) => worker.run(job, signal), signal, key);
+  async run(job: WorkerJob, signal: AbortSignal, use: WorkerUse = {}): Promise<unknown> {
+    signal.throwIfAborted();
+    const { owner } = use;
+    if (owner === undefined) return await this.#use(job, signal, use);
+    await this.#places.enter(owner, signal);
+    try {
+      return await this.#use(job, signal, use);
+    } finally {
+      this.#places.leave(owner);
+    }
   }
 
   /** Ends the workers that ran jobs of this key: idle ones now, busy ones after their job. */
@@ -65,7 +91,17 @@ export class WorkerPool implements AsyncDisposable {
 
   /** Waits for the running jobs up to 5 s, then terminates. Idempotent. */
   [Symbol.asyncDispose](): Promise<void> {
+    this.#places.close();
     return this.#pool[Symbol.asyncDispose]();
+  }
+
+  #use(job: WorkerJob, signal: AbortSignal, use: WorkerUse): Promise<unknown> {
+    const work = async (worker: WorkerThread): Promise<unknown> => {
+      const answer = await worker.run(job, signal);
+      const next = use.next?.(answer);
+      return next === undefined ? answer : await worker.run(next, signal);
+    };
+    return this.#pool.use(work, signal, use.key);
   }
 }
 

@@ -12,7 +12,7 @@ export interface LocalBackendOptions extends BackendOptions {
   readonly pluginsDir?: string;
   /** Isolations beyond the default that this installation allows; default none. `Inline` for modules in this thread. */
   readonly allowIsolation?: readonly string[];
-  /** Worker threads for all modules together; default twice the CPUs, at least 4. */
+  /** Worker threads for all modules together, of which one Processor gets at most half; default twice the CPUs, at least 4. */
   readonly maxWorkers?: number;
   /** V8's heap of one worker, in MiB; default 256. Typed arrays are outside of it. */
   readonly maxHeapMiB?: number;
@@ -35,17 +35,15 @@ class LocalBackend implements Backend {
   readonly kind = "Local";
   readonly #options: LocalBackendOptions;
   readonly #pool: WorkerPool;
-  readonly #maxWorkers: number;
   #loads = 0;
 
   constructor(options: LocalBackendOptions) {
     this.#options = options;
-    this.#maxWorkers = options.maxWorkers ?? Math.max(4, 2 * availableParallelism());
     this.#pool = new WorkerPool({
       name: "local modules",
       entry: workerEntry(import.meta.url, "module-worker"),
       ports: options.ports,
-      maxWorkers: this.#maxWorkers,
+      maxWorkers: options.maxWorkers ?? Math.max(4, 2 * availableParallelism()),
       abortGraceMs: options.abortGraceMs ?? defaultAbortGraceMs,
       resourceLimits: { maxOldGenerationSizeMb: options.maxHeapMiB ?? defaultMaxHeapMiB },
     });
@@ -88,7 +86,6 @@ class LocalBackend implements Backend {
       pluginsDir,
       ports,
       pool: this.#pool,
-      maxWorkers: this.#maxWorkers,
       loadTimeoutMs: loadTimeoutMs ?? defaultLoadTimeoutMs,
       key: `load-${this.#loads}`,
     };

@@ -1,9 +1,9 @@
 import { constants } from "node:buffer";
-import type { Clock, Ports, Scheduler } from "../../engine/clock.ts";
+import type { Ports, Scheduler } from "../../engine/clock.ts";
 import { MillraceError } from "../../engine/errors.ts";
 import type { JsonObject } from "../../engine/payload.ts";
-import type { CallContext, ProcessorRequest, ProcessorResponse } from "../../engine/processor.ts";
-import type { LoadedProcessor, LocalBuiltin, ProcessorSpec } from "../backend.ts";
+import type { ProcessorRequest, ProcessorResponse } from "../../engine/processor.ts";
+import type { BackendContext, LoadedProcessor, LocalBuiltin, ProcessorSpec } from "../backend.ts";
 import type { WorkerPool } from "../worker-pool.ts";
 import { type AuthorResponse, interpret } from "./author.ts";
 import { BoundedOutput, OutputOverflow, WorkOverflow } from "./builtins/bounded-output.ts";
@@ -76,7 +76,6 @@ export class BuiltinProcessor implements LoadedProcessor {
   readonly #builtin: Builtin;
   readonly #prepared: PreparedBuiltin;
   readonly #pool: WorkerPool;
-  readonly #clock: Clock;
   readonly #maxOutputBytes: number;
 
   constructor(spec: ProcessorSpec, builtin: Builtin, pool: WorkerPool, ports: Ports) {
@@ -84,23 +83,22 @@ export class BuiltinProcessor implements LoadedProcessor {
     this.intent = spec.intent;
     this.#builtin = builtin;
     this.#prepared = new PreparedBuiltin(builtin, ports.scheduler);
-    this.#clock = ports.clock;
     this.#pool = pool;
     this.#maxOutputBytes = spec.limits.maxOutputBytes;
   }
 
   /** Most payloads are in memory and most built-ins answer at once: then nothing is awaited. */
-  process(request: ProcessorRequest, context: CallContext): Promise<ProcessorResponse> {
+  process(request: ProcessorRequest, context: BackendContext): Promise<ProcessorResponse> {
     const bytes = bytesOf(request.payload);
     if (bytes === undefined) return this.#fetched(request, context);
     return this.#run(request, bytes, context);
   }
 
-  async #fetched(request: ProcessorRequest, context: CallContext): Promise<ProcessorResponse> {
+  async #fetched(request: ProcessorRequest, context: BackendContext): Promise<ProcessorResponse> {
     return this.#run(request, await request.payload.bytes(context.signal), context);
   }
 
-  #run(request: ProcessorRequest, bytes: Uint8Array, context: CallContext): Promise<ProcessorResponse> {
+  #run(request: ProcessorRequest, bytes: Uint8Array, context: BackendContext): Promise<ProcessorResponse> {
     try {
       if (bytes.byteLength > this.#prepared.maxInlineBytes(request.options)) {
         return this.#inWorker(request, bytes, context);
@@ -116,9 +114,9 @@ export class BuiltinProcessor implements LoadedProcessor {
     }
   }
 
-  async #inWorker(request: ProcessorRequest, bytes: Uint8Array, context: CallContext): Promise<ProcessorResponse> {
+  async #inWorker(request: ProcessorRequest, bytes: Uint8Array, context: BackendContext): Promise<ProcessorResponse> {
     const task = { kind: "Builtin", name: this.#builtin.name, maxOutputBytes: this.#maxOutputBytes } as const;
-    const call = { request, bytes, context, clock: this.#clock };
+    const call = { request, bytes, context, processor: this.name };
     try {
       return responseOf(await runInWorker(this.#pool, workerKey, task, call), request);
     } catch (thrown) {

@@ -1,7 +1,7 @@
-import type { Clock } from "../../engine/clock.ts";
 import { MillraceError } from "../../engine/errors.ts";
 import { BytesPayload, type Payload } from "../../engine/payload.ts";
 import type { CallContext, ProcessorRequest, ProcessorResponse } from "../../engine/processor.ts";
+import type { BackendContext } from "../backend.ts";
 import { postable, type WorkerBody } from "../worker-message.ts";
 import type { WorkerPool } from "../worker-pool.ts";
 import type { Answer, AuthorContext, AuthorRequest } from "./author.ts";
@@ -106,7 +106,7 @@ export function responseOf(answer: Answer, request: ProcessorRequest): Processor
   };
 }
 
-/** One call as a job: the payload is copied when a worker takes it, not while it waits. @throws OutputOverflow, MillraceError */
+/** One call as a job: its payload is copied, and its time goes on, when a worker takes it, not while it waits. @throws OutputOverflow, MillraceError */
 export async function runInWorker(
   pool: WorkerPool,
   key: string,
@@ -114,22 +114,25 @@ export async function runInWorker(
   call: {
     readonly request: ProcessorRequest;
     readonly bytes: Uint8Array;
-    readonly context: CallContext;
-    readonly clock: Clock;
+    readonly context: BackendContext;
+    /** The Processor's name. */
+    readonly processor: string;
   },
 ): Promise<Answer> {
-  const { request, bytes, context, clock } = call;
-  const startMs = clock.monotonic();
+  const { request, bytes, context, processor } = call;
+  const { time, signal } = context;
   const job = (): WorkerBody => {
     const { bytes: payload, transfer } = postable(bytes);
     const body: WorkerCall = {
       task,
       request: authorRequest(request, payload),
-      context: plainContext(context, Math.max(0, context.timeoutMs - (clock.monotonic() - startMs))),
+      context: plainContext(context, time?.resume() ?? context.timeoutMs),
     };
     return { body, transfer };
   };
-  const given = (await pool.run(job, context.signal, key)) as WorkerAnswer;
+  const owner = { namespace: context.execution.namespace, processor };
+  time?.pause();
+  const given = (await pool.run(job, signal, { key, owner })) as WorkerAnswer;
   if (given.kind === "Answered") return given.answer;
   if (given.kind === "Overflowed") throw new OutputOverflow(given.bytes);
   throw new MillraceError(

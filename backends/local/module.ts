@@ -1,8 +1,8 @@
 import { pathToFileURL } from "node:url";
-import type { Clock, Ports } from "../../engine/clock.ts";
+import type { Ports, Timer } from "../../engine/clock.ts";
 import { MillraceError } from "../../engine/errors.ts";
-import type { CallContext, ProcessorRequest, ProcessorResponse } from "../../engine/processor.ts";
-import type { LoadedModule, LoadedProcessor, LocalModule, ProcessorSpec } from "../backend.ts";
+import type { ProcessorRequest, ProcessorResponse } from "../../engine/processor.ts";
+import type { BackendContext, LoadedModule, LoadedProcessor, LocalModule, ProcessorSpec } from "../backend.ts";
 import type { WorkerPool } from "../worker-pool.ts";
 import { type Answer, type AuthorProcess, type AuthorRequest, InvalidAnswer, interpret } from "./author.ts";
 import {
@@ -22,13 +22,20 @@ import { type PluginFile, readPluginFile } from "./plugin-file.ts";
 export interface ModuleOptions {
   readonly pluginsDir: string;
   readonly pool: WorkerPool;
-  /** The most workers that the pool has. */
-  readonly maxWorkers: number;
   readonly ports: Ports;
   /** How long a module may take to load (its top-level code, its imports), in milliseconds. */
   readonly loadTimeoutMs: number;
   /** What the workers bind themselves to: different for each load. */
   readonly key: string;
+}
+
+/** One load, in a worker. */
+interface ModuleLoad {
+  readonly spec: ProcessorSpec;
+  readonly options: ModuleOptions;
+  readonly source: ModuleSource;
+  /** Called when a worker has taken it. */
+  readonly start: () => void;
 }
 
 /** What a module was found to be, when it was loaded. */
@@ -51,7 +58,9 @@ export async function loadThreadModule(
   const plugin = await readPluginFile(options.pluginsDir, module.file, module.digest, signal);
   const source = sourceOf(plugin, module.export);
   try {
-    const inspection = await within(signal, module, options, (limited) => inspect(options, source, limited));
+    const inspection = await within(signal, module, options, (limited, start) =>
+      inspect({ spec, options, source, start }, limited),
+    );
     checkExport(module, inspection);
     return new ThreadModule(spec, loadedModule(plugin, inspection), source, options);
   } catch (error) {
@@ -69,7 +78,10 @@ export async function loadInlineModule(
 ): Promise<LoadedProcessor> {
   const plugin = await readPluginFile(options.pluginsDir, module.file, module.digest, signal);
   const { url } = sourceOf(plugin, module.export);
-  const namespace = await within(signal, module, options, () => importInline(url, module));
+  const namespace = await within(signal, module, options, (_limited, start) => {
+    start();
+    return importInline(url, module);
+  });
   const after = await readPluginFile(options.pluginsDir, module.file, module.digest, signal);
   if (after.digest !== plugin.digest) {
     throw new MillraceError("Unavailable", `local.module.file: ${module.file} was changed while it was loaded`);
@@ -86,9 +98,18 @@ function sourceOf(plugin: PluginFile, exportName: string): ModuleSource {
   return { url, source, typescript: /\.m?ts$/.test(plugin.path), export: exportName };
 }
 
-async function inspect(options: ModuleOptions, module: ModuleSource, signal: AbortSignal): Promise<Inspection> {
-  const body: WorkerCall = { task: { kind: "Load", module } };
-  const answer = (await options.pool.run({ body }, signal, options.key)) as WorkerAnswer;
+/** All loads of a namespace share a turn, so that they neither wait for an old version's calls nor hold all workers. */
+const loading = "(loading)";
+
+async function inspect(load: ModuleLoad, signal: AbortSignal): Promise<Inspection> {
+  const { spec, options, source, start } = load;
+  const body: WorkerCall = { task: { kind: "Load", module: source } };
+  const job = () => {
+    start();
+    return { body };
+  };
+  const owner = { namespace: spec.namespace, processor: loading };
+  const answer = (await options.pool.run(job, signal, { key: options.key, owner })) as WorkerAnswer;
   if (answer.kind === "Loaded") return answer;
   throw new Error(answer.kind === "Threw" ? answer.message : "a worker answered another question");
 }
@@ -105,30 +126,26 @@ async function importInline(url: string, module: LocalModule): Promise<Record<st
   }
 }
 
-/** Rejects when the time to load is over, whatever the module does. */
+/** Rejects when the time to load, from when `load` calls `start`, is over, whatever the module does. */
 async function within<R>(
   signal: AbortSignal,
   module: LocalModule,
   options: ModuleOptions,
-  load: (signal: AbortSignal) => Promise<R>,
+  load: (signal: AbortSignal, start: () => void) => Promise<R>,
 ): Promise<R> {
   signal.throwIfAborted();
   const limit = new AbortController();
   const stop = () => limit.abort(signal.reason);
   signal.addEventListener("abort", stop);
-  const timer = options.ports.scheduler.after(options.loadTimeoutMs, () =>
-    limit.abort(
-      new MillraceError(
-        "DeadlineExceeded",
-        `local.module.file: ${module.file} was not loaded after ${options.loadTimeoutMs} ms; does it await something at its top level?`,
-      ),
-    ),
-  );
+  let timer: Timer | undefined;
+  const start = () => {
+    timer = options.ports.scheduler.after(options.loadTimeoutMs, () => limit.abort(tooSlow(module, options)));
+  };
   const aborted = new Promise<never>((_resolve, reject) => {
     limit.signal.addEventListener("abort", () => reject(limit.signal.reason));
   });
   try {
-    return await Promise.race([load(limit.signal), aborted]);
+    return await Promise.race([load(limit.signal, start), aborted]);
   } catch (error) {
     if (error instanceof MillraceError) throw error;
     const message = error instanceof Error ? error.message : String(error);
@@ -136,9 +153,16 @@ async function within<R>(
       cause: error,
     });
   } finally {
-    timer.cancel();
+    timer?.cancel();
     signal.removeEventListener("abort", stop);
   }
+}
+
+function tooSlow(module: LocalModule, { loadTimeoutMs }: ModuleOptions): MillraceError {
+  return new MillraceError(
+    "DeadlineExceeded",
+    `local.module.file: ${module.file} was not loaded after ${loadTimeoutMs} ms; does it await something at its top level?`,
+  );
 }
 
 function checkExport(module: LocalModule, { exports, exportType }: Inspection): void {
@@ -174,7 +198,6 @@ class ThreadModule implements LoadedProcessor {
   readonly #source: ModuleSource;
   readonly #pool: WorkerPool;
   readonly #key: string;
-  readonly #clock: Clock;
   readonly #inFlight = new Set<Promise<unknown>>();
 
   constructor(spec: ProcessorSpec, module: LoadedModule, source: ModuleSource, options: ModuleOptions) {
@@ -182,17 +205,16 @@ class ThreadModule implements LoadedProcessor {
     this.intent = spec.intent;
     this.module = module;
     this.digests = [module.digest];
-    this.maxConcurrency = options.maxWorkers;
+    this.maxConcurrency = options.pool.maxPerProcessor;
     this.#source = source;
     this.#pool = options.pool;
     this.#key = options.key;
-    this.#clock = options.ports.clock;
   }
 
-  async process(request: ProcessorRequest, context: CallContext): Promise<ProcessorResponse> {
+  async process(request: ProcessorRequest, context: BackendContext): Promise<ProcessorResponse> {
     const bytes = bytesOf(request.payload) ?? (await request.payload.bytes(context.signal));
     const task = { kind: "Module", module: this.#source } as const;
-    const running = runInWorker(this.#pool, this.#key, task, { request, bytes, context, clock: this.#clock });
+    const running = runInWorker(this.#pool, this.#key, task, { request, bytes, context, processor: this.name });
     this.#inFlight.add(running);
     try {
       return responseOf(await running, request);
@@ -226,7 +248,7 @@ class InlineModule implements LoadedProcessor {
     this.#url = url;
   }
 
-  async process(request: ProcessorRequest, context: CallContext): Promise<ProcessorResponse> {
+  async process(request: ProcessorRequest, context: BackendContext): Promise<ProcessorResponse> {
     const bytes = bytesOf(request.payload) ?? (await request.payload.bytes(context.signal));
     try {
       const response = await this.#process(ownRequest(request, bytes), authorContext(context));

@@ -1,8 +1,8 @@
 import type { Ports } from "../../engine/clock.ts";
 import { MillraceError } from "../../engine/errors.ts";
 import { BytesPayload } from "../../engine/payload.ts";
-import type { CallContext, Intent, ProcessorRequest, ProcessorResponse } from "../../engine/processor.ts";
-import type { Backend, LoadedModule, LoadedProcessor, ProcessorSpec, WasmModule } from "../backend.ts";
+import type { Intent, ProcessorRequest, ProcessorResponse } from "../../engine/processor.ts";
+import type { Backend, BackendContext, LoadedModule, LoadedProcessor, ProcessorSpec, WasmModule } from "../backend.ts";
 import type { PoolStats } from "../pool.ts";
 import type { DirectRequest, DirectResult } from "./abis/direct.ts";
 import { ModuleCache, type ModuleCacheStats } from "./module-cache.ts";
@@ -21,7 +21,7 @@ export interface WasmBackendOptions {
   readonly maxModuleBytes?: number;
   /** Of compiled modules, counted by the bytes of their binaries; default 128 MiB. */
   readonly cacheBytes?: number;
-  /** Threads for calls; default: one a core, at least 4. */
+  /** Threads for calls, of which one Processor gets at most half; default: twice the cores, at least 4. */
   readonly maxWorkers?: number;
   /** Calls that may wait for a thread; default 10,000. */
   readonly maxWaiters?: number;
@@ -141,13 +141,13 @@ class WasmProcessor implements LoadedProcessor {
     this.intent = spec.intent;
     this.module = module;
     this.digests = [module.digest];
-    this.maxConcurrency = workers.maxCallsPerModule;
+    this.maxConcurrency = workers.maxPerProcessor;
     this.#workers = workers;
     this.#target = target;
     this.#maxOutputBytes = spec.limits.maxOutputBytes;
   }
 
-  process(request: ProcessorRequest, context: CallContext): Promise<ProcessorResponse> {
+  process(request: ProcessorRequest, context: BackendContext): Promise<ProcessorResponse> {
     const call = this.#run(request, context).finally(() => this.#calls.delete(call));
     this.#calls.add(call);
     return call;
@@ -158,13 +158,15 @@ class WasmProcessor implements LoadedProcessor {
     await Promise.allSettled(this.#calls);
   }
 
-  async #run(request: ProcessorRequest, context: CallContext): Promise<ProcessorResponse> {
+  async #run(request: ProcessorRequest, context: BackendContext): Promise<ProcessorResponse> {
     const payload = await request.payload.bytes(context.signal);
     const plain = this.#plain(payload, request, context);
-    return this.#response(await this.#workers.call(this.#target, plain, context.signal));
+    const { execution, signal, time } = context;
+    const owner = { namespace: execution.namespace, processor: this.name };
+    return this.#response(await this.#workers.call({ target: this.#target, request: plain, owner, signal, time }));
   }
 
-  #plain(payload: Uint8Array, request: ProcessorRequest, context: CallContext): DirectRequest {
+  #plain(payload: Uint8Array, request: ProcessorRequest, context: BackendContext): DirectRequest {
     const { execution, step, attempt, idempotencyKey, timeoutMs, traceparent } = context;
     return {
       payload,

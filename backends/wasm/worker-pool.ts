@@ -1,8 +1,10 @@
 import { availableParallelism } from "node:os";
 import type { Ports } from "../../engine/clock.ts";
 import { MillraceError } from "../../engine/errors.ts";
+import type { AttemptTime } from "../backend.ts";
 import type { PoolStats } from "../pool.ts";
-import { postable } from "../worker-message.ts";
+import type { Owner } from "../turns.ts";
+import { postable, type WorkerBody } from "../worker-message.ts";
 import { WorkerPool, workerEntry } from "../worker-pool.ts";
 import type { DirectRequest, DirectResult } from "./abis/direct.ts";
 import type { AdmissionRequest, AdmittedModule } from "./admit.ts";
@@ -12,7 +14,7 @@ import type { CallJob, WasmAnswer, WasmJob } from "./worker-messages.ts";
 /** How many threads there may be for calls; one that spins holds its own until its deadline. */
 export interface WasmWorkersOptions {
   readonly ports: Ports;
-  /** Default: one a core, at least 4. */
+  /** Of which one Processor gets at most half; default: twice the cores, at least 4. */
   readonly maxWorkers?: number;
   /** Calls that may wait for a worker; default 10,000. */
   readonly maxWaiters?: number;
@@ -32,20 +34,29 @@ export interface CallTarget {
   readonly maxMemoryBytes: number;
 }
 
+/** One call. */
+export interface WasmCall {
+  readonly target: CallTarget;
+  readonly request: DirectRequest;
+  readonly owner: Owner;
+  readonly signal: AbortSignal;
+  /** Goes on when a worker takes the call. Absent: nobody keeps the time. */
+  readonly time: AttemptTime | undefined;
+}
+
 /**
  * The threads in which modules are admitted and called, apart from each other: a module that is slow to compile holds
  * up no call. When `signal` aborts, the worker is terminated, whatever its module does; a warm spare takes its place.
  */
 export class WasmWorkers implements AsyncDisposable {
-  /** How many of the workers one module's calls may hold at a time: all but one, so that a module that spins leaves one to the others. */
-  readonly maxCallsPerModule: number;
+  /** How many of the workers one Processor's calls may hold at a time. */
+  readonly maxPerProcessor: number;
   readonly #calls: WorkerPool;
   readonly #admissions: WorkerPool;
 
   constructor(options: WasmWorkersOptions) {
     const { ports, maxWaiters } = options;
-    const maxWorkers = options.maxWorkers ?? Math.max(minWorkers, availableParallelism());
-    this.maxCallsPerModule = Math.max(1, maxWorkers - 1);
+    const maxWorkers = options.maxWorkers ?? Math.max(minWorkers, 2 * availableParallelism());
     const entry = workerEntry(import.meta.url, "worker");
     this.#calls = new WorkerPool({
       name: "wasm",
@@ -55,6 +66,7 @@ export class WasmWorkers implements AsyncDisposable {
       resourceLimits: callLimits,
       ...(maxWaiters === undefined ? {} : { maxWaiters }),
     });
+    this.maxPerProcessor = this.#calls.maxPerProcessor;
     this.#admissions = new WorkerPool({
       name: "wasm-admission",
       entry,
@@ -81,10 +93,12 @@ export class WasmWorkers implements AsyncDisposable {
   }
 
   /** @throws what `DirectModule.call` throws, and what `WorkerPool.run` does */
-  async call(target: CallTarget, request: DirectRequest, signal: AbortSignal): Promise<DirectResult> {
-    const first = await this.#post(target, undefined, request, signal);
-    const answer =
-      first.kind === "UnknownModule" ? await this.#post(target, target.module.module, request, signal) : first;
+  async call(call: WasmCall): Promise<DirectResult> {
+    const { target, owner, signal, time } = call;
+    const next = (answer: unknown) =>
+      (answer as WasmAnswer).kind === "UnknownModule" ? () => bodyOf(call, target.module.module) : undefined;
+    time?.pause();
+    const answer = (await this.#calls.run(() => bodyOf(call, undefined), signal, { owner, next })) as WasmAnswer;
     if (answer.kind === "Called") return answer.result;
     throw errorOf(answer);
   }
@@ -99,25 +113,22 @@ export class WasmWorkers implements AsyncDisposable {
     const job: WasmJob = { kind: "WarmUp" };
     this.#calls.run({ body: job }, signal).catch(() => undefined);
   }
+}
 
-  async #post(
-    target: CallTarget,
-    module: WebAssembly.Module | undefined,
-    request: DirectRequest,
-    signal: AbortSignal,
-  ): Promise<WasmAnswer> {
-    const { bytes, transfer } = postable(request.payload);
-    const { entrypoint, maxMemoryBytes } = target;
-    const job: CallJob = {
-      kind: "Call",
-      id: target.module.id,
-      entrypoint,
-      maxMemoryBytes,
-      module,
-      request: { ...request, payload: bytes },
-    };
-    return (await this.#calls.run({ body: job, transfer }, signal)) as WasmAnswer;
-  }
+/** The call as a job, made when a worker takes it: its time goes on. */
+function bodyOf({ target, request, time }: WasmCall, module: WebAssembly.Module | undefined): WorkerBody {
+  const { bytes, transfer } = postable(request.payload);
+  const { entrypoint, maxMemoryBytes } = target;
+  const context = { ...request.context, timeoutMs: time?.resume() ?? request.context.timeoutMs };
+  const job: CallJob = {
+    kind: "Call",
+    id: target.module.id,
+    entrypoint,
+    maxMemoryBytes,
+    module,
+    request: { ...request, payload: bytes, context },
+  };
+  return { body: job, transfer };
 }
 
 function errorOf(answer: WasmAnswer): MillraceError {

@@ -1,8 +1,9 @@
 import { expect } from "chai";
+import type { AttemptTime, BackendContext } from "../../backends/backend.ts";
 import { ByteBudget } from "../../backends/byte-budget.ts";
 import { MillraceError } from "../../engine/errors.ts";
 import { BytesPayload, textPayload } from "../../engine/payload.ts";
-import type { CallContext, ProcessorResponse } from "../../engine/processor.ts";
+import type { CallContext, ProcessorRequest, ProcessorResponse } from "../../engine/processor.ts";
 import {
   attemptOf,
   callerOf,
@@ -215,6 +216,41 @@ describe("call.ts: deadline and cancellation", () => {
     ports.advance(99);
     calls[1]?.answer();
     expect(await textOf(await second)).to.equal("second");
+  });
+
+  it("does not count the time for which the backend stops the clock, and counts what comes after", async () => {
+    const ports = new ManualPorts();
+    const times: (AttemptTime | undefined)[] = [];
+    const silent = {
+      ...scripted(echoing),
+      process: (_request: ProcessorRequest, { time }: BackendContext) => {
+        times.push(time);
+        return new Promise<ProcessorResponse>(() => {});
+      },
+    };
+    const caller = callerOf(silent, {}, { ports });
+    const call = rejection(caller.call(attemptOf({ timeoutMs: 300 }), requestOf(), never));
+    let isOver = false;
+    void call.then(() => {
+      isOver = true;
+    });
+    ports.advance(100);
+    times[0]?.pause();
+    times[0]?.pause();
+    ports.advance(10_000);
+    await turn();
+    expect([isOver, times[0]?.resume()]).to.deep.equal([false, 200]);
+    ports.advance(199);
+    await turn();
+    expect([isOver, times[0]?.resume()]).to.deep.equal([false, 1]);
+    ports.advance(1);
+    expect((await call).code).to.equal("DeadlineExceeded");
+    times[0]?.pause();
+    expect(times[0]?.resume()).to.equal(0);
+    ports.advance(10_000);
+    expect(caller.stats.inFlight).to.equal(0);
+    await caller[Symbol.asyncDispose]();
+    expect(ports.timers).to.equal(0);
   });
 
   it("answers at once when it is cancelled, with Cancelled or the engine's own reason", async () => {

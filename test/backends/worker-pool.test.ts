@@ -16,7 +16,7 @@ function poolOf(changes: Partial<WorkerPoolOptions> = {}): WorkerPool {
 }
 
 function run(pool: WorkerPool, job: TestJob, signal: AbortSignal = never, key?: string): Promise<unknown> {
-  return pool.run({ body: job }, signal, key);
+  return pool.run({ body: job }, signal, key === undefined ? {} : { key });
 }
 
 /** Aborts with a DeadlineExceeded, as call.ts does. */
