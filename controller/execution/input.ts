@@ -85,13 +85,25 @@ function refuse(violations: readonly SchemaViolation[]): void {
   throw new MillraceError("InvalidInput", [...named, ...more].join("; "));
 }
 
-/** `spec.input`, unchecked; JSON null when there is none. Throws MillraceError InvalidInput, ApiError. */
+/** What an input in the object itself may take, in bytes: every write of the status costs the API server its size again. */
+const maxInputInObjectBytes = 256 * 1024;
+
+/** `spec.input`; JSON null when there is none. Throws MillraceError InvalidInput, PayloadTooLarge; ApiError. */
 export async function givenPayload(execution: Execution, client: Client, signal: AbortSignal): Promise<BytesPayload> {
   const input: ExecutionInput = execution.spec.input ?? { json: null };
-  if (input.text !== undefined) return textPayload(input.text);
-  if (input.base64 !== undefined) return new BytesPayload(Buffer.from(input.base64, "base64"), binaryType);
-  if (input.configMapKeyRef === undefined) return jsonPayload(input.json ?? null);
-  return await fromConfigMap(execution.metadata.namespace ?? "", input.configMapKeyRef, client, signal);
+  if (input.configMapKeyRef !== undefined) {
+    return await fromConfigMap(execution.metadata.namespace ?? "", input.configMapKeyRef, client, signal);
+  }
+  const payload = inObject(input);
+  if (payload.size <= maxInputInObjectBytes) return payload;
+  const limit = `an input in the object may have ${maxInputInObjectBytes}; put it into a ConfigMap`;
+  throw new MillraceError("PayloadTooLarge", `spec.input has ${payload.size} bytes, and ${limit}`);
+}
+
+function inObject({ text, base64, json }: ExecutionInput): BytesPayload {
+  if (text !== undefined) return textPayload(text);
+  if (base64 !== undefined) return new BytesPayload(Buffer.from(base64, "base64"), binaryType);
+  return jsonPayload(json ?? null);
 }
 
 async function fromConfigMap(

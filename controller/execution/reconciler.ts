@@ -253,12 +253,14 @@ class ExecutionReconciler implements ExecutionController {
     const owner = nextOwner(execution.status?.owner, this.#deps.replica);
     if (owner === undefined) return undefined;
     const payloads = new RunPayloads(this.#deps.payloads, this.#deps.namespaces, execution.metadata.namespace ?? "");
-    const input = await this.#inputOf(execution, pipeline, payloads, signal);
-    if (input === undefined) return undefined;
+    // Pinned first: an Execution whose input is refused has its Pipeline's ttl too.
     const revision = await this.#revision(execution, pipeline, signal);
+    const pinned = revision === undefined ? {} : { pipelineRevision: revision };
+    const status = { ...execution.status, ...pinned };
+    const input = await this.#inputOf({ ...execution, status }, pipeline, payloads, signal);
+    if (input === undefined) return undefined;
     const claimed = isRecorded ? await this.#claim(execution, owner, signal) : execution;
     if (claimed === undefined || this.#stopped !== undefined) return undefined;
-    const pinned = revision === undefined ? {} : { pipelineRevision: revision };
     const recorded = claimed.status?.steps ?? [];
     const job = { execution: slim(claimed), recorded, payloads, pipeline, owner, ...input, ...pinned };
     return new LiveRun(job, this.#deps, this.#writer);

@@ -3,6 +3,22 @@ import { MillraceError } from "../../../engine/errors.ts";
 import { BytesPayload, type Payload, textPayload } from "../../../engine/payload.ts";
 import { chain, compiled, condition, Stage } from "./stage.ts";
 
+describe("an input in the object", () => {
+  it("is refused over 256 KiB, counted in bytes, and the Execution has its Pipeline's ttl all the same", async () => {
+    await using stage = new Stage();
+    stage.pipeline({ ...compiled(chain("clean")), ttlSecondsAfterFinished: 60 });
+    stage.api.put("text", { pipeline: "article", input: { text: "é".repeat(140_000) } });
+    stage.api.put("json", { pipeline: "article", input: { json: { a: "x".repeat(600_000) } } });
+    for (const name of ["text", "json"]) {
+      await stage.until(() => stage.api.execution(name).status?.phase === "Failed");
+      const { status } = stage.api.execution(name);
+      expect(condition(status, "Succeeded")?.reason).to.equal("PayloadTooLarge");
+      expect(status?.pipelineRevision).to.be.a("string");
+    }
+    expect(stage.calls).to.deep.equal([]);
+  });
+});
+
 describe("a large input is kept in the store", () => {
   const large = "x".repeat(100_000);
   const spec = { pipeline: "article", input: { configMapKeyRef: { name: "book", key: "text" } } };
