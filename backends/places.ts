@@ -108,7 +108,7 @@ export class Places {
   /** Refuses those that wait, and all that come. Idempotent. */
   close(): void {
     this.#closed = true;
-    for (const waiter of [...this.#waiting]) {
+    for (const waiter of this.#waiting) {
       this.#waiting.remove(waiter);
       waiter.refuse(this.#refusal());
     }

@@ -63,6 +63,9 @@ interface Waiter<T> {
 const defaultIdleMs = 60_000;
 const defaultDrainMs = 5_000;
 
+/** How long a disposed pool waits for its items to end, in milliseconds: one may be in code that nothing can stop. */
+const maxEndMs = 5_000;
+
 /** How often a waiter may be overtaken by users of items that are bound to another key, before one of those is ended for it. */
 const maxOvertaken = 32;
 
@@ -111,7 +114,10 @@ export class KeyedPool<T> implements Pool<T> {
     for (const slot of this.#idle) if (slot.key === key) this.#end(slot);
   }
 
-  /** Refuses new users, waits for those that are there, then ends every item. Idempotent. */
+  /**
+   * Refuses new users, waits for those that are there, then ends every item. Idempotent. Rejects with Internal when items
+   * have not ended 5 s later: they are left behind.
+   */
   [Symbol.asyncDispose](): Promise<void> {
     this.#disposal ??= this.#dispose();
     return this.#disposal;
@@ -275,10 +281,18 @@ export class KeyedPool<T> implements Pool<T> {
     });
     await this.#until(() => this.#busy.size === 0 && this.#waiting.size === 0);
     timer.cancel();
+    let isLate = false;
+    const limit = scheduler.after(maxEndMs, () => {
+      isLate = true;
+      this.#onChange?.();
+    });
     await this.#until(() => {
       for (const slot of this.#idle) this.#end(slot);
-      return this.#size() === 0;
+      return isLate || this.#size() === 0;
     });
+    limit.cancel();
+    if (this.#size() === 0) return;
+    throw new MillraceError("Internal", `the pool of ${name}: ${this.#size()} did not end within ${maxEndMs} ms`);
   }
 
   async #until(done: () => boolean): Promise<void> {

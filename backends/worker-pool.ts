@@ -89,7 +89,7 @@ export class WorkerPool implements AsyncDisposable {
     this.#pool.retire(key);
   }
 
-  /** Waits for the running jobs up to 5 s, then terminates. Idempotent. */
+  /** Waits for the running jobs up to 5 s, then terminates; rejects with Internal when a thread has not ended 5 s later. Idempotent. */
   [Symbol.asyncDispose](): Promise<void> {
     this.#places.close();
     return this.#pool[Symbol.asyncDispose]();

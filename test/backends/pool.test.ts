@@ -204,6 +204,16 @@ describe("the pool", () => {
     expect([pool.stats.size, ports.timers]).to.deep.equal([0, 0]);
   });
 
+  it("does not wait for ever for an item that cannot be ended, and says so", async () => {
+    const { pool, ports } = numbered({ destroy: () => new Promise(() => {}) });
+    await pool.use(() => Promise.resolve(), never);
+    const disposal = rejection(pool[Symbol.asyncDispose]());
+    await turn();
+    ports.advance(5000);
+    expect((await disposal).code).to.equal("Internal");
+    expect([pool.stats.size, ports.timers]).to.deep.equal([1, 0]);
+  });
+
   it("ends the items under their users when they do not end in time", async () => {
     const { pool, ports, ended } = numbered({ maxItems: 1, drainMs: 100 });
     const busy = use(pool);

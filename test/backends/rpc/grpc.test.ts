@@ -268,13 +268,13 @@ describe("a gRPC processor", () => {
     await using server = await startGrpcServer({ process: echoed });
     const processor = await load(server);
     const { signal } = new AbortController();
-    const original = Client.prototype.makeUnaryRequest;
+    const original = Object.getOwnPropertyDescriptor(Client.prototype, "makeUnaryRequest") ?? {};
     const thrown = new Error("grpc-js does not want to");
     Client.prototype.makeUnaryRequest = () => {
       throw thrown;
     };
     const outcome = await processor.process(requestOf("x"), contextOf({ signal })).catch((error: unknown) => error);
-    Client.prototype.makeUnaryRequest = original;
+    Object.defineProperty(Client.prototype, "makeUnaryRequest", original);
     expect(outcome).to.equal(thrown);
     expect(getEventListeners(signal, "abort")).to.deep.equal([]);
     for (let call = 0; call < 2; call += 1) await processor.process(requestOf("x"), contextOf());
