@@ -330,6 +330,8 @@ function* callFaults(node: CelNode, patterns: Patterns): Generator<ExpressionFau
 }
 
 function ownCallFaults(node: CelNode, patterns: Patterns): readonly ExpressionFault[] {
+  if (node.op === "id" && node.args === "optional")
+    return [{ message: "CEL's optional types are not available", mend: "ask by has() whether something is there" }];
   if (node.op !== "rcall") return [];
   const [name, , [first]] = node.args as [string, CelNode, CelNode[]];
   if (name === "json")
@@ -368,7 +370,12 @@ function longestStep(written: string, { steps }: ExpressionSite): string | undef
 }
 
 function parseFault(source: string, site: ExpressionSite, summary: string): ExpressionFault {
-  return hyphenFault(source, site) ?? { message: summary, mend: "correct the expression; its language is CEL" };
+  const hyphen = hyphenFault(source, site);
+  if (hyphen !== undefined) return hyphen;
+  const mend = summary.includes("no matching overload")
+    ? "correct the function's name or its arguments; docs/expressions.md lists what there is"
+    : "correct the expression; its language is CEL";
+  return { message: summary, mend };
 }
 
 /** The first line of what went wrong: cel-js adds the source with a marker. */

@@ -165,6 +165,7 @@ describe("expressions: references", () => {
     ["[1].map(input, input)", "choose another name"],
     ["'a'.matches('(')", "the pattern of matches() cannot be used"],
     ["b'{}'.json()", "json() is not available"],
+    ["optional.of(1).hasValue()", "optional types are not available"],
     ["x".repeat(maxExpressionLength + 1), "write at most"],
   ];
   for (const [source, says] of refusals) {
