@@ -67,8 +67,9 @@ function healthChecks({ controllers }: Observed): readonly HealthCheck[] {
   ];
 }
 
-function gauges({ controllers }: Observed): readonly GaugeSource[] {
+function gauges({ controllers, runtime }: Observed): readonly GaugeSource[] {
   const { versions, execution, configMaps } = controllers;
+  const { budget } = runtime;
   return [
     {
       name: "millrace_queue_depth",
@@ -100,6 +101,22 @@ function gauges({ controllers }: Observed): readonly GaugeSource[] {
       },
     },
     gauge("millrace_processor_versions", "Loaded versions of Processors.", () => ({ ...versions.load })),
+    gauge(
+      "millrace_calls",
+      "Calls in flight, those of them without bytes yet, those without a place, and refused ones.",
+      () => ({
+        ...versions.calls,
+        waitingForBytes: budget.waiting,
+      }),
+    ),
+    gauge(
+      "millrace_payload_budget_bytes",
+      "Bytes set aside for the payloads of calls, and those that are free.",
+      () => ({
+        taken: budget.totalBytes - budget.freeBytes,
+        free: budget.freeBytes,
+      }),
+    ),
     gauge("millrace_executions", "Executions that run, and those that wait for a place.", () => ({
       ...execution.load,
     })),

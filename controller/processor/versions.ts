@@ -1,6 +1,6 @@
 import type { BackendKind, LoadedProcessor, ProcessorSpec } from "../../backends/backend.ts";
 import type { ByteBudget } from "../../backends/byte-budget.ts";
-import { Caller } from "../../backends/call.ts";
+import { Caller, type CallerStats } from "../../backends/call.ts";
 import { observed } from "../../backends/observed.ts";
 import type { Ports } from "../../engine/clock.ts";
 import type { JsonObject } from "../../engine/payload.ts";
@@ -70,6 +70,19 @@ export class Versions implements AsyncDisposable {
     let serving = 0;
     for (const holding of this.#holdings.values()) if (holding.serving !== undefined) serving += 1;
     return { serving, draining: this.#draining.size };
+  }
+
+  /** The calls of the versions that serve. */
+  get calls(): CallerStats {
+    let [inFlight, waiting, rejected] = [0, 0, 0];
+    for (const { serving } of this.#holdings.values()) {
+      if (serving === undefined) continue;
+      const { stats } = serving.caller;
+      inFlight += stats.inFlight;
+      waiting += stats.waiting;
+      rejected += stats.rejected;
+    }
+    return { inFlight, waiting, rejected };
   }
 
   holding(key: ObjectKey): Holding {
