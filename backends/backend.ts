@@ -89,6 +89,8 @@ export interface AttemptTime {
 export interface BackendContext extends CallContext {
   /** Absent: nobody keeps the time. */
   readonly time?: AttemptTime;
+  /** `cutBytes`: what a backend that could not take all of it cut off the text's end, so that the cut's mark counts it. */
+  readonly log: (text: string, cutBytes?: number) => void;
 }
 
 /** A processor that is ready to be called, and what is known of it. */
@@ -96,7 +98,10 @@ export interface LoadedProcessor extends Processor {
   process(request: ProcessorRequest, context: BackendContext): Promise<ProcessorResponse>;
   /** Set for ES modules and WASM modules. */
   readonly module?: LoadedModule;
-  /** Digests of the code that a call runs, for the row; empty where there is none to name. */
+  /**
+   * Digests of the code that a call that starts now runs, for the row; empty where there is none to name. Those of a gRPC
+   * endpoint come and go with its connections.
+   */
   readonly digests: readonly string[];
   /**
    * How many calls can really run at a time (its share of the worker threads, its connections). More wait in front of `call.ts`, where waiting

@@ -1,11 +1,13 @@
 import type { Clock } from "../engine/clock.ts";
 import { MillraceError, toMillraceError } from "../engine/errors.ts";
-import { type Metadata, maxMetadataBytes, metadataBytes, metadataKeyPattern } from "../engine/metadata.ts";
-import type { ExecutionIdentity, ProcessorRequest, ProcessorResponse } from "../engine/processor.ts";
-import type { Attempt } from "../engine/run.ts";
-import type { AttemptTime, BackendContext, CallLimits, LoadedProcessor } from "./backend.ts";
+import type { ProcessorRequest, ProcessorResponse } from "../engine/processor.ts";
+import type { Attempt } from "../engine/run/run-options.ts";
+import { accept, withoutSecrets } from "./accept.ts";
+import { AttemptContext } from "./attempt-context.ts";
+import type { AttemptTime, CallLimits, LoadedProcessor } from "./backend.ts";
 import type { BudgetTicket, ByteBudget } from "./byte-budget.ts";
 import { type Deadlines, Expiring } from "./deadlines.ts";
+import type { Secrets } from "./secrets.ts";
 import type { Owner } from "./turns.ts";
 
 /** What the calls of one processor share. */
@@ -15,6 +17,8 @@ export interface CallHost {
   readonly clock: Clock;
   readonly deadlines: Deadlines;
   readonly budget: ByteBudget;
+  /** Gives the secrets as they are now; throws MillraceError where one cannot be had. */
+  readonly secrets: () => Secrets;
   /** The call has ended, or left the queue: its place is free. Called once for each call that waited or started. */
   left(call: Call): void;
 }
@@ -62,7 +66,7 @@ export class Call extends Expiring implements BudgetTicket, AttemptTime {
     super();
     this.#host = host;
     this.#request = request;
-    this.#context = new AttemptContext(attempt, this);
+    this.#context = new AttemptContext(attempt, this, host.clock);
     this.#signal = signal;
     this.#resolve = resolve;
     this.#reject = reject;
@@ -88,6 +92,7 @@ export class Call extends Expiring implements BudgetTicket, AttemptTime {
     const { processor, deadlines, clock } = this.#host;
     deadlines.add(this, clock.monotonic() + this.#context.timeoutMs);
     try {
+      this.#context.ownSecrets = this.#host.secrets();
       processor.process(this.#request, this.#context).then(this.#answered, this.#failed);
     } catch (thrown) {
       this.#failed(thrown);
@@ -131,6 +136,7 @@ export class Call extends Expiring implements BudgetTicket, AttemptTime {
   /** Answers with the error at once, and tells the processor by its signal, if it runs. */
   abandon(reason: MillraceError): void {
     if (this.#state === "Lingering" || this.#state === "Ended") return;
+    this.#context.endLog();
     this.#reject(reason);
     if (this.#state !== "Running") {
       this.#end();
@@ -148,8 +154,9 @@ export class Call extends Expiring implements BudgetTicket, AttemptTime {
 
   readonly #answered = (response: ProcessorResponse): void => {
     if (this.#state === "Running") {
+      this.#context.endLog();
       try {
-        this.#resolve(accept(response, this.#request, this.#host));
+        this.#resolve(accept(response, this.#request, this.#host, this.#context.ownSecrets));
       } catch (thrown) {
         this.#reject(toMillraceError(thrown));
       }
@@ -158,7 +165,10 @@ export class Call extends Expiring implements BudgetTicket, AttemptTime {
   };
 
   readonly #failed = (thrown: unknown): void => {
-    if (this.#state === "Running") this.#reject(toMillraceError(thrown));
+    if (this.#state === "Running") {
+      this.#context.endLog();
+      this.#reject(withoutSecrets(toMillraceError(thrown), this.#context.ownSecrets));
+    }
     this.#end();
   };
 
@@ -182,86 +192,8 @@ export class Call extends Expiring implements BudgetTicket, AttemptTime {
   }
 }
 
-/** What a processor is told of its call. The signal is made when it is first asked for: most built-ins never do. */
-class AttemptContext implements BackendContext {
-  readonly execution: ExecutionIdentity;
-  readonly step: string;
-  readonly attempt: number;
-  readonly idempotencyKey: string;
-  readonly timeoutMs: number;
-  readonly time: AttemptTime;
-  #controller: AbortController | undefined;
-  #reason: MillraceError | undefined;
-
-  constructor(attempt: Attempt, time: AttemptTime) {
-    this.time = time;
-    this.execution = attempt.execution;
-    this.step = attempt.stepName;
-    this.attempt = attempt.attempt;
-    this.idempotencyKey = attempt.idempotencyKey;
-    this.timeoutMs = attempt.timeoutMs;
-  }
-
-  get signal(): AbortSignal {
-    if (this.#controller === undefined) {
-      this.#controller = new AbortController();
-      if (this.#reason !== undefined) this.#controller.abort(this.#reason);
-    }
-    return this.#controller.signal;
-  }
-
-  abort(reason: MillraceError): void {
-    this.#reason = reason;
-    this.#controller?.abort(reason);
-  }
-}
-
 /** Why `signal` aborted, as one of the closed set: the engine's own reason, else Cancelled. */
 export function cancellation(signal: AbortSignal, name: string): MillraceError {
   if (signal.reason instanceof MillraceError) return signal.reason;
   return new MillraceError("Cancelled", `the call of ${name} was cancelled`, { cause: signal.reason });
-}
-
-/** The response, held to the limits and to the processor's intent. */
-function accept(response: ProcessorResponse, request: ProcessorRequest, host: CallHost): ProcessorResponse {
-  if (!response.ok) return response;
-  const { processor, limits } = host;
-  if (response.payload.size > limits.maxOutputBytes) {
-    throw new MillraceError(
-      "PayloadTooLarge",
-      `the output of ${processor.name}: ${response.payload.size} bytes, over the limit of ${limits.maxOutputBytes} bytes (maxOutputSize)`,
-    );
-  }
-  if (response.payload.contentType !== request.payload.contentType) {
-    checkContentType(response.payload.contentType, processor.name);
-  }
-  checkMetadata(response.metadata, processor.name);
-  if (processor.intent === "Transform" || response.payload === request.payload) return response;
-  return { ok: true, metadata: response.metadata, payload: request.payload };
-}
-
-/** It goes into headers and into status: one line of printable ASCII. */
-function checkContentType(contentType: string, name: string): void {
-  if (/^[\x20-\x7e]{1,255}$/.test(contentType)) return;
-  throw new MillraceError(
-    "ProcessorCrashed",
-    `${name} answered with the content type ${JSON.stringify(contentType.slice(0, 80))}: it is 1 to 255 characters of printable ASCII`,
-  );
-}
-
-function checkMetadata(metadata: Metadata, name: string): void {
-  for (const key in metadata) {
-    if (metadataKeyPattern.test(key) && typeof metadata[key] === "string") continue;
-    throw new MillraceError(
-      "ProcessorCrashed",
-      `${name} answered with metadata ${JSON.stringify(key.slice(0, 80))}: a key is a letter or digit, then up to 62 letters, digits, "_", "." or "-", and its value a string`,
-    );
-  }
-  const bytes = metadataBytes(metadata);
-  if (bytes > maxMetadataBytes) {
-    throw new MillraceError(
-      "PayloadTooLarge",
-      `the metadata of ${name}: ${bytes} bytes, over the limit of ${maxMetadataBytes} bytes`,
-    );
-  }
 }

@@ -3,11 +3,12 @@ import { MillraceError } from "../engine/errors.ts";
 import { maxMetadataBytes, maxOptionsBytes, metadataBytes } from "../engine/metadata.ts";
 import type { JsonObject } from "../engine/payload.ts";
 import type { ProcessorRequest, ProcessorResponse } from "../engine/processor.ts";
-import type { Attempt } from "../engine/run.ts";
+import type { Attempt } from "../engine/run/run-options.ts";
 import type { CallLimits, LoadedProcessor } from "./backend.ts";
 import type { ByteBudget } from "./byte-budget.ts";
 import { Call, type CallHost, cancellation } from "./call-state.ts";
 import { Deadlines } from "./deadlines.ts";
+import { noSecrets, type Secrets } from "./secrets.ts";
 
 /** What a {@link Caller} is given besides the processor. */
 export interface CallerOptions {
@@ -15,6 +16,8 @@ export interface CallerOptions {
   readonly ports: Ports;
   /** Shared by all Callers of the process. A call in flight takes its input's size and `maxOutputBytes` of it. */
   readonly budget: ByteBudget;
+  /** Read when an attempt starts: what it gives then is the attempt's to its end. Throws MillraceError. Default: there are none. */
+  readonly secrets?: () => Secrets;
   /** Calls that may wait for one of `maxConcurrency` places; default 10,000. One more is refused with ResourceExhausted. */
   readonly maxWaiters?: number;
   /** How long {@link Caller} waits for its calls when it is disposed before it aborts them, in milliseconds; default 30,000. */
@@ -71,6 +74,7 @@ export class Caller implements AsyncDisposable {
       clock: options.ports.clock,
       deadlines: this.#deadlines,
       budget: options.budget,
+      secrets: options.secrets ?? (() => noSecrets),
       left: (call) => this.#left(call),
     };
   }

@@ -1,6 +1,6 @@
 import type { Clock } from "../engine/clock.ts";
 import { type ErrorCode, toMillraceError } from "../engine/errors.ts";
-import type { Invoke } from "../engine/run.ts";
+import type { Invoke } from "../engine/run/run-options.ts";
 import type { BackendKind } from "./backend.ts";
 
 /** How an attempt ended: `OK`, ProcessorFailed when the processor declared a failure, else the code of what was thrown. */

@@ -9,6 +9,8 @@ export type ToWorker =
 export type FromWorker =
   | { readonly type: "Ready" }
   | { readonly type: "Done"; readonly id: number; readonly body: unknown }
+  /** The job logged; `cutBytes` is what was left out at the text's end. */
+  | { readonly type: "Log"; readonly id: number; readonly text: string; readonly cutBytes: number }
   /** The handler threw. */
   | { readonly type: "Threw"; readonly id: number; readonly message: string };
 

@@ -3,7 +3,7 @@ import { Places } from "./places.ts";
 import { KeyedPool, type PoolStats } from "./pool.ts";
 import type { Owner } from "./turns.ts";
 import type { WorkerJob } from "./worker-message.ts";
-import { WorkerThread, type WorkerThreadOptions } from "./worker-thread.ts";
+import { type TakeLog, WorkerThread, type WorkerThreadOptions } from "./worker-thread.ts";
 
 /** How a {@link WorkerPool} starts and holds its workers. */
 export interface WorkerPoolOptions extends WorkerThreadOptions {
@@ -24,6 +24,8 @@ export interface WorkerUse {
   readonly key?: string;
   /** Whose turn a job takes, and whose share ({@link Places}). Absent: it goes before all that have one. */
   readonly owner?: Owner;
+  /** Takes what the job logs. Absent: nobody listens. */
+  readonly log?: TakeLog;
   /** What the same worker is to do after this answer, whose answer is then the job's. Undefined: nothing. */
   next?(answer: unknown): WorkerJob | undefined;
 }
@@ -97,9 +99,9 @@ export class WorkerPool implements AsyncDisposable {
 
   #use(job: WorkerJob, signal: AbortSignal, use: WorkerUse): Promise<unknown> {
     const work = async (worker: WorkerThread): Promise<unknown> => {
-      const answer = await worker.run(job, signal);
+      const answer = await worker.run(job, signal, use.log);
       const next = use.next?.(answer);
-      return next === undefined ? answer : await worker.run(next, signal);
+      return next === undefined ? answer : await worker.run(next, signal, use.log);
     };
     return this.#pool.use(work, signal, use.key);
   }

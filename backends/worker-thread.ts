@@ -17,8 +17,12 @@ export interface WorkerThreadOptions {
   readonly abortGraceMs?: number;
 }
 
+/** Takes what a job logs; `cutBytes` is what was left out at the text's end. Must not throw. */
+export type TakeLog = (text: string, cutBytes: number) => void;
+
 interface Job {
   readonly id: number;
+  readonly log: TakeLog | undefined;
   resolve(body: unknown): void;
   reject(error: unknown): void;
 }
@@ -81,7 +85,7 @@ export class WorkerThread {
   }
 
   /** One at a time. See `WorkerPool.run`. */
-  run(work: WorkerJob, signal: AbortSignal): Promise<unknown> {
+  run(work: WorkerJob, signal: AbortSignal, log?: TakeLog): Promise<unknown> {
     if (this.#job !== undefined) throw new Error("a worker has one job at a time");
     if (this.#end !== undefined) return Promise.reject(this.#end);
     this.#lastId += 1;
@@ -99,6 +103,7 @@ export class WorkerThread {
       };
       const job: Job = {
         id,
+        log,
         resolve(body) {
           settle();
           if (signal.aborted) reject(signal.reason);
@@ -155,6 +160,7 @@ export class WorkerThread {
     const job = this.#job;
     if (job === undefined || typeof message !== "object" || message === null) return;
     if (message.type === "Done" && message.id === job.id) job.resolve(message.body);
+    if (message.type === "Log" && message.id === job.id) job.log?.(String(message.text), Number(message.cutBytes));
     if (message.type === "Threw" && message.id === job.id) {
       job.reject(new MillraceError("ProcessorCrashed", String(message.message)));
     }

@@ -1,7 +1,7 @@
 import type { Json, JsonObject } from "../engine/payload.ts";
 import type { ProcessorFacts } from "../engine/pipeline.ts";
 import type { Plan } from "../engine/plan.ts";
-import type { Invoke } from "../engine/run.ts";
+import type { Invoke } from "../engine/run/run-options.ts";
 import type { SchemaViolation } from "./api/json-schema-messages.ts";
 
 export type { SchemaViolation } from "./api/json-schema-messages.ts";
@@ -16,8 +16,8 @@ import type { InlinePipelineSpec, PipelineSpec } from "./api/types.ts";
 export interface Catalog {
   readonly processors: Register<ProcessorEntry>;
   readonly pipelines: Register<PipelineEntry>;
-  /** Compiles an Execution's inline `pipelineSpec` against the Processors that are loaded now. */
-  readonly compileInline: (namespace: string, name: string, spec: InlinePipelineSpec) => PipelineState;
+  /** Compiles an Execution's inline `pipelineSpec` against the Pipelines that exist and the Processors that are loaded now. */
+  readonly compileInline: (namespace: string, name: string, spec: InlinePipelineSpec) => InlineState;
   readonly revisions: Revisions;
 }
 
@@ -37,9 +37,9 @@ export interface ProcessorVersion {
   readonly generation: number;
   /** Digests of the code that a call runs, for the row; empty where there is none to name. */
   readonly digests: readonly string[];
+  /** Which part of that code a call runs (an export, an entry point): results of another part are other results. */
+  readonly called: string;
   readonly facts: ProcessorFacts;
-  /** JSON Schema of the options, as the Processor gives it; absent: anything. */
-  readonly optionsSchema?: JsonObject;
   /** One attempt: deadline, limits and error translation included, retries not. */
   readonly invoke: Invoke;
 }
@@ -57,11 +57,25 @@ export type PipelineState =
   /** `reason` and `message` are the Pipeline's own condition's. */
   | { readonly ready: false; readonly reason: string; readonly message: string };
 
+/** Of an inline spec, and what it depends on: a change of one of these may change the state. */
+export type InlineState = PipelineState & { readonly names: NamedObjects };
+
+/** What a Pipeline's steps name, and those of the Pipelines that they name, whether it exists or not. Each once, in order. */
+export interface NamedObjects {
+  readonly processors: readonly string[];
+  readonly pipelines: readonly string[];
+}
+
+/** A Pipeline's own spec, or the one in an Execution. */
+export type AnyPipelineSpec = PipelineSpec | InlinePipelineSpec;
+
 /** A Pipeline that is checked and compiled: everything that a run of it needs, but the Processors. */
 export interface CompiledPipeline {
   readonly plan: Plan;
   /** What it was compiled from: what a revision holds. */
   readonly closure: PipelineClosure;
+  /** All Processors that a run of it may call, each once, in order. */
+  readonly processors: readonly string[];
   /** Parameters' values against their schemas; `parameters` is complete, as `bindParameters` gives it. */
   readonly checkParameters: (parameters: JsonObject) => readonly SchemaViolation[];
   /** A JSON input against `input.schema`. Absent where there is none. With one, only `application/json` can be checked, and all else is to be refused. */
@@ -70,14 +84,36 @@ export interface CompiledPipeline {
   readonly maxInputBytes: number;
   /** In seconds; default for its Executions. */
   readonly ttlSecondsAfterFinished?: number;
+  /** How many of its Executions run at once. Absent: no limit of its own, and in an inline spec. */
+  readonly concurrency?: ConcurrencyRule;
+  /** How many finished Executions are kept, by outcome; `failed` counts cancelled ones too. Absent: all. */
+  readonly historyLimit?: { readonly succeeded?: number; readonly failed?: number };
+}
+
+/** A Pipeline's `spec.concurrency`. */
+export interface ConcurrencyRule {
+  readonly limit: number;
+  readonly policy: "Queue" | "Forbid" | "Replace";
+  /** Absent: as long as it takes. */
+  readonly queueTimeoutMs?: number;
 }
 
 /** What compiles to the same Plan again, wherever and whenever: the content of a revision. JSON through and through. */
 export interface PipelineClosure {
   readonly name: string;
-  readonly spec: PipelineSpec | InlinePipelineSpec;
-  /** By name, in the order of their names. */
+  readonly spec: AnyPipelineSpec;
+  /** All that it brings in, in the order of their names. */
+  readonly pipelines: readonly NamedPipeline[];
+  /**
+   * Those of its steps and of the Pipelines that it brings in, in the order of their names. Of their schemas only those that
+   * a run checks against: see `pipeline/closure.ts`.
+   */
   readonly processors: readonly ProcessorFacts[];
+}
+
+export interface NamedPipeline {
+  readonly name: string;
+  readonly spec: PipelineSpec;
 }
 
 /** ControllerRevisions that hold a {@link PipelineClosure}, named by its content: what running Executions keep when a Pipeline is edited or deleted. */

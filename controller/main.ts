@@ -14,11 +14,14 @@ nodeModule.enableCompileCache();
 const { runCli } = await import("./cli/index.ts");
 
 const interrupted = new AbortController();
+/** Of a command that takes the second signal too. */
+let interruptedAgain: AbortController | undefined;
 
 function onSignal(): void {
-  // The first signal ends in order, the second at once, whatever is still open.
-  if (interrupted.signal.aborted) process.exit(exitCodes.cancelled);
-  interrupted.abort();
+  if (!interrupted.signal.aborted) interrupted.abort();
+  else if (interruptedAgain?.signal.aborted === false) interruptedAgain.abort();
+  // At once, whatever is still open.
+  else process.exit(exitCodes.cancelled);
 }
 process.on("SIGINT", onSignal);
 process.on("SIGTERM", onSignal);
@@ -40,6 +43,10 @@ const context: CliContext = {
   stderr: process.stderr,
   ports: systemPorts,
   interrupted: interrupted.signal,
+  takeSecondInterrupt() {
+    interruptedAgain ??= new AbortController();
+    return interruptedAgain.signal;
+  },
 };
 process.exitCode = await runCli(process.argv.slice(2), context);
 

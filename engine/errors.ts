@@ -19,6 +19,7 @@ export const errorClasses = {
   ProcessorFailed: { kind: "Processor", retried: "Declared" },
   ProcessorCrashed: { kind: "Processor", retried: true },
   PayloadLost: { kind: "System", retried: false },
+  Interrupted: { kind: "System", retried: false },
   Cancelled: { kind: "User", retried: false },
   Internal: { kind: "System", retried: false },
 } as const satisfies Record<string, ErrorClass>;

@@ -16,7 +16,10 @@ export interface ProcessorRequest {
 /** Which attempt of which step of which run this is. */
 export interface CallContext {
   readonly execution: ExecutionIdentity;
+  /** The row's name: `outer/inner` for a step of an inlined Pipeline. */
   readonly step: string;
+  /** Which item of a fan-out, from 0. */
+  readonly item?: number;
   /** From 1. */
   readonly attempt: number;
   /** `<execution uid>/<step>[/<item>]`: the same for every attempt of the same work, across retries and crashes. */
@@ -25,6 +28,10 @@ export interface CallContext {
   readonly timeoutMs: number;
   /** W3C trace context, where the run is traced. */
   readonly traceparent?: string;
+  /** Of the Processor's `spec.secrets`, by name, as they are when the attempt starts. Never written anywhere. */
+  readonly secrets: Readonly<Record<string, string>>;
+  /** Adds to the attempt's log: a line, or several. What is beyond 64 KiB is cut, and the cut is marked. Does not throw. */
+  readonly log: (text: string) => void;
   /** Aborts at the deadline (reason: MillraceError DeadlineExceeded) and on cancellation (Cancelled). */
   readonly signal: AbortSignal;
 }

@@ -2,6 +2,7 @@ import type { ErrorKind } from "../../engine/errors.ts";
 import type { Metadata } from "../../engine/metadata.ts";
 import type { JsonObject } from "../../engine/payload.ts";
 import type { Intent } from "../../engine/processor.ts";
+import { logLineOverheadBytes, maxLogBytes } from "../step-log.ts";
 
 /** What is asked of the reference processor, and what must come out. */
 export interface ConformanceCase {
@@ -12,6 +13,10 @@ export interface ConformanceCase {
   readonly input: ConformancePayload;
   /** The request's metadata, as if it came from a step before. */
   readonly metadata: Metadata;
+  /** By name, as `spec.secrets` would give them. */
+  readonly secrets: Readonly<Record<string, string>>;
+  /** Which item of a fan-out the step is called for; absent: there is none. */
+  readonly item?: number;
   readonly timeoutMs: number;
   readonly maxInputBytes: number;
   readonly maxOutputBytes: number;
@@ -28,7 +33,7 @@ export interface ConformancePayload {
   readonly contentType: string;
 }
 
-/** What an Execution's status says of its only step, apart from times and `processor`. */
+/** What an Execution's status says of its only step, apart from times and `processor`, and its log. */
 export interface ConformanceRow {
   /** Of the whole run. */
   readonly outcome: "Succeeded" | "Failed" | "Cancelled";
@@ -38,6 +43,8 @@ export interface ConformanceRow {
   readonly output?: ConformancePayload;
   readonly metadata?: Metadata;
   readonly error?: ConformanceError;
+  /** What all attempts logged, line by line, without the timestamps. */
+  readonly log: readonly string[];
 }
 
 export interface ConformanceError {
@@ -54,8 +61,8 @@ export const referenceName = "reference";
 const mebibyte = 1024 * 1024;
 const plain = "text/plain; charset=utf-8";
 const hello = text("Hello, Grüße, 世界");
-const succeeded = { outcome: "Succeeded", state: "Succeeded", attempts: 1 } as const;
-const failed = { outcome: "Failed", state: "Failed", attempts: 1 } as const;
+const succeeded = { outcome: "Succeeded", state: "Succeeded", attempts: 1, log: [] } as const;
+const failed = { outcome: "Failed", state: "Failed", attempts: 1, log: [] } as const;
 
 function text(value: string): ConformancePayload {
   return { bytes: new TextEncoder().encode(value), contentType: plain };
@@ -77,6 +84,7 @@ function conformanceCase(parts: CaseParts): ConformanceCase {
     intent: "Transform",
     input: hello,
     metadata: {},
+    secrets: {},
     timeoutMs: 10_000,
     maxInputBytes: 4 * mebibyte,
     maxOutputBytes: 4 * mebibyte,
@@ -197,7 +205,7 @@ const limits: readonly ConformanceCase[] = [
     name: "cancels a running processor",
     options: { behaviour: "slow" },
     cancelAfterMs: 200,
-    expected: { outcome: "Cancelled", state: "Cancelled", attempts: 1, reason: "Cancelled" },
+    expected: { outcome: "Cancelled", state: "Cancelled", attempts: 1, reason: "Cancelled", log: [] },
   }),
   echo("answers again after a deadline and a cancellation", hello),
   conformanceCase({
@@ -240,5 +248,89 @@ const limits: readonly ConformanceCase[] = [
   }),
 ];
 
+const token = "s3cr3t Grüße %/+";
+const secrets = { token, other: "not this one" };
+
+const secretCases: readonly ConformanceCase[] = [
+  conformanceCase({
+    name: "gives a secret by its name",
+    options: { behaviour: "secret" },
+    secrets,
+    expected: {
+      ...succeeded,
+      output: hello,
+      metadata: { length: String(Buffer.byteLength(token)), last: token.slice(-1) },
+    },
+  }),
+  conformanceCase({
+    name: "gives a secret of many lines, and one that is long",
+    options: { behaviour: "secret" },
+    secrets: { token: `-----BEGIN-----\n${"line of the key\n".repeat(300)}`.concat("end"), other: "" },
+    expected: { ...succeeded, output: hello, metadata: { length: "4819", last: "d" } },
+  }),
+  conformanceCase({
+    name: "masks a secret in the log and in the message of a failure",
+    options: { behaviour: "secret-failure" },
+    secrets,
+    expected: {
+      ...failed,
+      error: {
+        code: "ProcessorFailed",
+        kind: "Processor",
+        processorCode: "Unauthorized",
+        message: "refused the token ***",
+      },
+      log: ["tried with ***"],
+    },
+  }),
+];
+
+const logCases: readonly ConformanceCase[] = [
+  conformanceCase({
+    name: "says which item of a fan-out a call is for",
+    options: { behaviour: "item" },
+    item: 0,
+    expected: { ...succeeded, output: hello, metadata: { item: "0" } },
+  }),
+  conformanceCase({
+    name: "says nothing of an item where there is no fan-out",
+    options: { behaviour: "item" },
+    expected: { ...succeeded, output: hello, metadata: { item: "none" } },
+  }),
+  conformanceCase({
+    name: "takes the log line by line, with secrets masked",
+    options: { behaviour: "log" },
+    secrets,
+    expected: {
+      ...succeeded,
+      output: hello,
+      metadata: {},
+      log: ["first line", "second line", "the token is ***", "Grüße, 世界"],
+    },
+  }),
+  conformanceCase({
+    name: "keeps the log of a call that logs too much up to its limit, and says how much was cut",
+    options: { behaviour: "log-flood" },
+    expected: { ...succeeded, output: hello, metadata: {}, log: flooded(100, 1000) },
+  }),
+];
+
+/** What is left of so many lines of so many bytes: as many whole ones as there is room for, a part, and the mark. */
+function flooded(lines: number, bytes: number): string[] {
+  const line = "x".repeat(bytes);
+  const whole = Math.floor(maxLogBytes / (bytes + logLineOverheadBytes));
+  const rest = maxLogBytes - whole * (bytes + logLineOverheadBytes) - logLineOverheadBytes;
+  const part = rest > 0 ? [line.slice(0, rest)] : [];
+  const cut = (lines - whole) * bytes - Math.max(0, rest);
+  return [...Array.from({ length: whole }, () => line), ...part, `[log cut: ${cut} more bytes]`];
+}
+
 /** In the order in which they are run: a crash or a deadline must not spoil what follows. */
-export const conformanceCases: readonly ConformanceCase[] = [...payloads, ...contexts, ...failures, ...limits];
+export const conformanceCases: readonly ConformanceCase[] = [
+  ...payloads,
+  ...contexts,
+  ...secretCases,
+  ...logCases,
+  ...failures,
+  ...limits,
+];

@@ -1,12 +1,14 @@
 import type { Ports } from "../../engine/clock.ts";
+import { compile } from "../../engine/compile/compile.ts";
 import type { Outcome, StepError, StepResult } from "../../engine/outcome.ts";
 import { BytesPayload } from "../../engine/payload.ts";
 import type { PipelineDefinition, ProcessorFacts } from "../../engine/pipeline.ts";
-import { compile, type Plan } from "../../engine/plan.ts";
-import { run } from "../../engine/run.ts";
+import type { Plan } from "../../engine/plan.ts";
+import { run } from "../../engine/run/run.ts";
 import type { Backend, Implementation, ProcessorSpec } from "../backend.ts";
 import { ByteBudget } from "../byte-budget.ts";
 import { Caller } from "../call.ts";
+import { Secrets } from "../secrets.ts";
 import {
   type ConformanceCase,
   type ConformanceError,
@@ -50,9 +52,12 @@ async function runCase(
 ): Promise<ConformanceResult> {
   const spec = specOf(implementation, one);
   const processor = await backend.load(spec, new AbortController().signal);
-  await using caller = new Caller(processor, { limits: spec.limits, ports, budget: new ByteBudget() });
-  const outcome = await runOnce(caller, ports, one);
-  const row = await rowOf(outcome);
+  const secrets = new Secrets(one.secrets);
+  const budget = new ByteBudget();
+  await using caller = new Caller(processor, { limits: spec.limits, ports, budget, secrets: () => secrets });
+  const log: string[] = [];
+  const outcome = await runOnce(caller, ports, one, (line) => log.push(line.slice(line.indexOf(" ") + 1)));
+  const row = { ...(await rowOf(outcome)), log };
   return { name: one.name, message: one.message, row, differences: differences(one.expected, row) };
 }
 
@@ -71,7 +76,12 @@ function specOf(implementation: Implementation, one: ConformanceCase): Processor
   };
 }
 
-async function runOnce(caller: Caller, ports: Ports, one: ConformanceCase): Promise<Outcome> {
+async function runOnce(
+  caller: Caller,
+  ports: Ports,
+  one: ConformanceCase,
+  log: (line: string) => void,
+): Promise<Outcome> {
   const cancel = new AbortController();
   const timer =
     one.cancelAfterMs === undefined ? undefined : ports.scheduler.after(one.cancelAfterMs, () => cancel.abort());
@@ -81,7 +91,10 @@ async function runOnce(caller: Caller, ports: Ports, one: ConformanceCase): Prom
     parameters: {},
     ports,
     signal: cancel.signal,
-    invoke: (attempt, request, signal) => caller.call(attempt, { ...request, metadata: one.metadata }, signal),
+    invoke: (attempt, request, signal) => {
+      const called = { ...attempt, log, ...(one.item === undefined ? {} : { item: one.item }) };
+      return caller.call(called, { ...request, metadata: one.metadata }, signal);
+    },
   });
   timer?.cancel();
   return outcome;
@@ -91,6 +104,9 @@ function planOf(one: ConformanceCase): Plan {
   const facts: ProcessorFacts = {
     name: referenceName,
     intent: one.intent,
+    lane: "Local",
+    delivery: "AtLeastOnce",
+    budgetPercent: 100,
     options: {},
     timeoutMs: one.timeoutMs,
     retry: {
@@ -101,23 +117,29 @@ function planOf(one: ConformanceCase): Plan {
   };
   const definition: PipelineDefinition = {
     name: "conformance",
+    strategy: "WorkQueue",
     failurePolicy: "Continue",
     maxParallelSteps: 1,
     parameters: [],
+    maxInputBytes: one.maxInputBytes,
+    finally: [],
+    finallyTimeoutMs: 60_000,
+    outputs: [],
     steps: [{ name: "step", processor: referenceName, dependsOn: [], options: one.options }],
   };
-  const compilation = compile(definition, new Map([[referenceName, facts]]));
+  const surroundings = { processors: new Map([[referenceName, facts]]), pipelines: new Map() };
+  const compilation = compile(definition, surroundings);
   if (!compilation.ok) throw new Error(`the suite's own pipeline is refused: ${JSON.stringify(compilation.problems)}`);
   return compilation.plan;
 }
 
-async function rowOf(outcome: Outcome): Promise<ConformanceRow> {
+async function rowOf(outcome: Outcome): Promise<Omit<ConformanceRow, "log">> {
   const [step] = outcome.steps;
-  if (step === undefined) throw new Error("a run of one step gave no row");
+  if (step === undefined || outcome.state === "Suspended") throw new Error("a run of one step gave no row");
   return { outcome: outcome.state, ...(await stepRow(step)) };
 }
 
-async function stepRow(step: StepResult): Promise<Omit<ConformanceRow, "outcome">> {
+async function stepRow(step: StepResult): Promise<Omit<ConformanceRow, "outcome" | "log">> {
   switch (step.state) {
     case "Succeeded": {
       const bytes = await step.output.bytes(new AbortController().signal);
@@ -153,6 +175,8 @@ function differences(expected: ConformanceRow, actual: ConformanceRow): string[]
   compare("metadata", sorted(expected.metadata), sorted(actual.metadata));
   compare("error.code", expected.error?.code, actual.error?.code);
   compare("error.kind", expected.error?.kind, actual.error?.kind);
+  if (expected.error?.message !== undefined) compare("error.message", expected.error.message, actual.error?.message);
+  compare("log", expected.log, actual.log);
   compare("error.processorCode", expected.error?.processorCode, actual.error?.processorCode);
   return found;
 }

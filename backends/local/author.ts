@@ -16,7 +16,10 @@ export interface AuthorRequest {
 /** Which attempt of which step of which run this is. */
 export interface AuthorContext {
   readonly execution: ExecutionIdentity;
+  /** The row's name: `outer/inner` for a step of an inlined Pipeline. */
   readonly step: string;
+  /** Which item of a fan-out, from 0; absent: the step has no `forEach`. */
+  readonly item?: number;
   /** From 1. */
   readonly attempt: number;
   /** The same for every attempt of the same work, across retries and crashes. */
@@ -25,6 +28,10 @@ export interface AuthorContext {
   readonly remainingMs: number;
   /** W3C trace context, where the run is traced. */
   readonly traceparent?: string;
+  /** Values of the Processor's `spec.secrets` by name, as they are when the attempt starts. Not to be given on in a result. */
+  readonly secrets: Readonly<Record<string, string>>;
+  /** Adds to the attempt's log, a line or several; secrets are masked, and what is beyond 64 KiB is cut. */
+  readonly log: (text: string) => void;
   /** Aborts at the deadline and on cancellation; a worker thread that goes on is terminated soon afterwards. */
   readonly signal: AbortSignal;
 }

@@ -8,6 +8,8 @@ import { loadInlineModule, loadThreadModule, type ModuleOptions } from "./module
 
 /** How {@link createLocalBackend} finds and holds what it runs. */
 export interface LocalBackendOptions extends BackendOptions {
+  /** Of Millrace: built-ins change with it, and their digests tell. */
+  readonly version: string;
   /** Where ES modules are. Absent: no module can be loaded. */
   readonly pluginsDir?: string;
   /** Isolations beyond the default that this installation allows; default none. `Inline` for modules in this thread. */
@@ -58,7 +60,7 @@ class LocalBackend implements Backend {
     const { implementation } = spec;
     switch (implementation.kind) {
       case "Builtin":
-        return loadBuiltin(spec, implementation, this.#pool, this.#options.ports);
+        return loadBuiltin(spec, implementation, this.#pool, this.#options.ports, this.#options.version);
       case "Module":
         return this.#loadModule(spec, implementation, signal);
       default:

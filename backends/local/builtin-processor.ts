@@ -1,7 +1,7 @@
 import { constants } from "node:buffer";
 import type { Ports, Scheduler } from "../../engine/clock.ts";
 import { MillraceError } from "../../engine/errors.ts";
-import type { JsonObject } from "../../engine/payload.ts";
+import { digestOf, type JsonObject } from "../../engine/payload.ts";
 import type { ProcessorRequest, ProcessorResponse } from "../../engine/processor.ts";
 import type { BackendContext, LoadedProcessor, LocalBuiltin, ProcessorSpec } from "../backend.ts";
 import type { WorkerPool } from "../worker-pool.ts";
@@ -22,17 +22,26 @@ const maxInlineWork = 20_000;
 /** All built-ins are alike to a worker. */
 const workerKey = "builtins";
 
-/** @throws NotFound when there is no built-in of that name; the message has those that are near */
+/** Names the code of a built-in, which comes with Millrace and changes with it. */
+function builtinDigest(version: string, name: string): string {
+  return digestOf(Buffer.from(`millrace ${version} ${name}`));
+}
+
+/**
+ * @param version of Millrace
+ * @throws NotFound when there is no built-in of that name; the message has those that are near
+ */
 export function loadBuiltin(
   spec: ProcessorSpec,
   implementation: LocalBuiltin,
   pool: WorkerPool,
   ports: Ports,
+  version: string,
 ): LoadedProcessor {
   const builtin = builtinCatalogue.get(implementation.name);
   if (builtin === undefined)
     throw new MillraceError("NotFound", `local.builtin: ${unknownBuiltin(implementation.name)}`);
-  return new BuiltinProcessor(spec, builtin, pool, ports);
+  return new BuiltinProcessor(spec, builtin, pool, ports, builtinDigest(version, builtin.name));
 }
 
 /** A built-in's calls, prepared once for each options object (a plan resolves a step's options once). */
@@ -72,15 +81,16 @@ export class PreparedBuiltin {
 export class BuiltinProcessor implements LoadedProcessor {
   readonly name: string;
   readonly intent: LoadedProcessor["intent"];
-  readonly digests: readonly string[] = [];
+  readonly digests: readonly string[];
   readonly #builtin: Builtin;
   readonly #prepared: PreparedBuiltin;
   readonly #pool: WorkerPool;
   readonly #maxOutputBytes: number;
 
-  constructor(spec: ProcessorSpec, builtin: Builtin, pool: WorkerPool, ports: Ports) {
+  constructor(spec: ProcessorSpec, builtin: Builtin, pool: WorkerPool, ports: Ports, digest: string) {
     this.name = spec.name;
     this.intent = spec.intent;
+    this.digests = [digest];
     this.#builtin = builtin;
     this.#prepared = new PreparedBuiltin(builtin, ports.scheduler);
     this.#pool = pool;

@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import { MillraceError } from "../../engine/errors.ts";
 import { BytesPayload, type Payload } from "../../engine/payload.ts";
 import type { CallContext, ProcessorRequest, ProcessorResponse } from "../../engine/processor.ts";
@@ -23,11 +24,14 @@ export type WorkerTask =
   | { readonly kind: "Module"; readonly module: ModuleSource }
   | { readonly kind: "Builtin"; readonly name: string; readonly maxOutputBytes: number };
 
-/** A call on its way to a worker; the signal goes by another way. */
+/** A context that can be cloned: signal and log go by other ways. */
+type PlainContext = Omit<AuthorContext, "signal" | "log">;
+
+/** A call on its way to a worker. */
 export interface WorkerCall {
   readonly task: WorkerTask;
   readonly request?: AuthorRequest;
-  readonly context?: Omit<AuthorContext, "signal">;
+  readonly context?: PlainContext;
 }
 
 /** What a worker gives back. */
@@ -58,10 +62,11 @@ export function authorContext(context: CallContext): AuthorContext {
   return new InlineContext(context);
 }
 
-/** The signal is asked for only when it is used: making one costs more than most built-ins. */
+/** Signal and log are asked for only when they are used: making a signal costs more than most built-ins. */
 class InlineContext implements AuthorContext {
   readonly execution: AuthorContext["execution"];
   readonly step: string;
+  readonly item?: number;
   readonly attempt: number;
   readonly idempotencyKey: string;
   readonly remainingMs: number;
@@ -71,6 +76,7 @@ class InlineContext implements AuthorContext {
   constructor(context: CallContext) {
     this.execution = context.execution;
     this.step = context.step;
+    if (context.item !== undefined) this.item = context.item;
     this.attempt = context.attempt;
     this.idempotencyKey = context.idempotencyKey;
     this.remainingMs = context.timeoutMs;
@@ -78,18 +84,34 @@ class InlineContext implements AuthorContext {
     this.#context = context;
   }
 
+  get secrets(): Readonly<Record<string, string>> {
+    return this.#context.secrets;
+  }
+
+  get log(): (text: string) => void {
+    const { log } = this.#context;
+    return (text) => log(loggedText(text));
+  }
+
   get signal(): AbortSignal {
     return this.#context.signal;
   }
 }
 
-function plainContext(context: CallContext, remainingMs: number): Omit<AuthorContext, "signal"> {
+/** What somebody logs, who may give anything. */
+export function loggedText(value: unknown): string {
+  return typeof value === "string" ? value : inspect(value);
+}
+
+function plainContext(context: CallContext, remainingMs: number): PlainContext {
   return {
     execution: context.execution,
     step: context.step,
     attempt: context.attempt,
     idempotencyKey: context.idempotencyKey,
     remainingMs,
+    secrets: context.secrets,
+    ...(context.item === undefined ? {} : { item: context.item }),
     ...(context.traceparent === undefined ? {} : { traceparent: context.traceparent }),
   };
 }
@@ -120,7 +142,7 @@ export async function runInWorker(
   },
 ): Promise<Answer> {
   const { request, bytes, context, processor } = call;
-  const { time, signal } = context;
+  const { time, signal, log } = context;
   const job = (): WorkerBody => {
     const { bytes: payload, transfer } = postable(bytes);
     const body: WorkerCall = {
@@ -132,7 +154,7 @@ export async function runInWorker(
   };
   const owner = { namespace: context.execution.namespace, processor };
   time?.pause();
-  const given = (await pool.run(job, signal, { key, owner })) as WorkerAnswer;
+  const given = (await pool.run(job, signal, { key, owner, log })) as WorkerAnswer;
   if (given.kind === "Answered") return given.answer;
   if (given.kind === "Overflowed") throw new OutputOverflow(given.bytes);
   throw new MillraceError(

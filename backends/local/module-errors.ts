@@ -1,14 +1,18 @@
 import { fileURLToPath } from "node:url";
+import { noSecrets, type Secrets } from "../secrets.ts";
 
 /** How many lines of a stack a message has: the places nearest to the fault. */
 const stackLines = 3;
 
 const maxMessageLength = 1000;
 
-/** What a module threw, and where: `TypeError: x is not a function (at process (words.mjs:3:5))`. */
-export function crashMessage(thrown: unknown, url: string): string {
-  const short = (text: string) => withoutFolder(text, url);
-  if (!(thrown instanceof Error)) return `threw ${cut(typeof thrown === "string" ? thrown : inspected(thrown))}`;
+/**
+ * What a module threw, and where: `TypeError: x is not a function (at process (words.mjs:3:5))`.
+ * @param secrets masked before anything is cut: half a secret would not be recognised as one
+ */
+export function crashMessage(thrown: unknown, url: string, secrets: Secrets = noSecrets): string {
+  const short = (text: string) => secrets.masked(withoutFolder(text, url));
+  if (!(thrown instanceof Error)) return `threw ${cut(short(typeof thrown === "string" ? thrown : inspected(thrown)))}`;
   const places = (thrown.stack ?? "")
     .split("\n")
     .filter((line) => /^\s+at /.test(line) && !line.includes("node:internal"))

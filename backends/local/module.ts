@@ -3,6 +3,7 @@ import type { Ports, Timer } from "../../engine/clock.ts";
 import { MillraceError } from "../../engine/errors.ts";
 import type { ProcessorRequest, ProcessorResponse } from "../../engine/processor.ts";
 import type { BackendContext, LoadedModule, LoadedProcessor, LocalModule, ProcessorSpec } from "../backend.ts";
+import { Secrets } from "../secrets.ts";
 import type { WorkerPool } from "../worker-pool.ts";
 import { type Answer, type AuthorProcess, type AuthorRequest, InvalidAnswer, interpret } from "./author.ts";
 import {
@@ -254,7 +255,8 @@ class InlineModule implements LoadedProcessor {
       const response = await this.#process(ownRequest(request, bytes), authorContext(context));
       return responseOf(own(interpret(response)), request);
     } catch (thrown) {
-      const message = thrown instanceof InvalidAnswer ? thrown.message : crashMessage(thrown, this.#url);
+      const secrets = new Secrets(context.secrets);
+      const message = thrown instanceof InvalidAnswer ? thrown.message : crashMessage(thrown, this.#url, secrets);
       throw named(new MillraceError("ProcessorCrashed", message, { cause: thrown }), this.module.source);
     }
   }

@@ -1,22 +1,30 @@
-import { Client, credentials } from "@grpc/grpc-js";
+import { Client, connectivityState, credentials } from "@grpc/grpc-js";
 import { MillraceError } from "../../engine/errors.ts";
 import { maxMetadataBytes } from "../../engine/metadata.ts";
+import { maxLogBytes } from "../step-log.ts";
 
 export interface ChannelOptions {
   readonly target: string;
   readonly maxConnections: number;
   /** Of a message's payload; a message may be larger by its metadata and framing. */
   readonly maxReceiveBytes: number;
+  /** Called each time that a connection has been made: what is at its other end may be another than before. Must not throw. */
+  readonly connected: (channel: Channel) => void;
 }
 
 /** A channel, and how many calls are on it. */
 export interface Channel {
   readonly client: Client;
   calls: number;
+  /** Goes up each time that its connection is made or lost. */
+  connection: number;
+  isConnected: boolean;
+  /** The digest of what is at the other end of this very connection; absent: not known, or it has no version. */
+  digest?: string | undefined;
 }
 
-/** What a message takes besides its payload: metadata, content type, the fields' own bytes, an error's message. */
-const envelopeBytes = maxMetadataBytes + 64 * 1024;
+/** What a message takes besides its payload: metadata, log, content type, the fields' own bytes, an error's message. */
+const envelopeBytes = maxMetadataBytes + 2 * maxLogBytes + 64 * 1024;
 
 /**
  * Connections of one processor, each a channel of its own. A call goes to the channel with the fewest calls; another is
@@ -49,6 +57,13 @@ export class Channels implements Disposable {
     channel.calls -= 1;
   }
 
+  /** Of what is at the other ends, each once; empty as long as that of one connection is not known. */
+  get digests(): readonly string[] {
+    const connected = this.#channels.filter(({ isConnected }) => isConnected);
+    const digests = connected.flatMap(({ digest }) => digest ?? []);
+    return digests.length < connected.length ? [] : [...new Set(digests)].sort();
+  }
+
   /** Closes all connections; idempotent. Calls still on them end with CANCELLED. */
   [Symbol.dispose](): void {
     this.#closed = true;
@@ -71,8 +86,23 @@ export class Channels implements Disposable {
       // Or the environment's http_proxy would be used.
       "grpc.enable_http_proxy": 0,
     });
-    const channel = { client, calls: 0 };
+    const channel: Channel = { client, calls: 0, connection: 0, isConnected: false };
     this.#channels.push(channel);
+    this.#watch(channel);
     return channel;
+  }
+
+  #watch(channel: Channel): void {
+    const inner = channel.client.getChannel();
+    const before = inner.getConnectivityState(false);
+    if (this.#closed || before === connectivityState.SHUTDOWN) return;
+    inner.watchConnectivityState(before, Number.POSITIVE_INFINITY, () => {
+      if (this.#closed) return;
+      channel.connection += 1;
+      channel.digest = undefined;
+      channel.isConnected = inner.getConnectivityState(false) === connectivityState.READY;
+      this.#watch(channel);
+      if (channel.isConnected) this.#options.connected(channel);
+    });
   }
 }

@@ -1,10 +1,10 @@
 import { Metadata as CallMetadata, type ClientUnaryCall, type ServiceError, status } from "@grpc/grpc-js";
 import type { Clock } from "../../engine/clock.ts";
 import { MillraceError } from "../../engine/errors.ts";
-import { BytesPayload, binaryType } from "../../engine/payload.ts";
+import { BytesPayload, binaryType, digestOf } from "../../engine/payload.ts";
 import type { CallContext, Intent, ProcessorRequest, ProcessorResponse } from "../../engine/processor.ts";
 import type { GrpcEndpoint, LoadedProcessor, ProcessorSpec } from "../backend.ts";
-import { Channels } from "./channels.ts";
+import { type Channel, Channels } from "./channels.ts";
 import { checkedGrpcTarget } from "./endpoints.ts";
 import { faultError, grpcError } from "./errors.ts";
 import { headerNames, isTraceparent } from "./headers.ts";
@@ -41,13 +41,14 @@ const probeTimeoutMs = 5000;
 export class GrpcProcessor implements LoadedProcessor {
   readonly name: string;
   readonly intent: Intent;
-  readonly digests: readonly string[] = [];
   readonly #endpoint: string;
   readonly #service: ProcessorService;
   readonly #host: RpcHost;
   readonly #clock: Clock;
   readonly #inFlight: CallsInFlight;
   readonly #channels: Channels;
+  /** Ends what nobody waits for. */
+  readonly #closing = new AbortController();
 
   /** Throws InvalidInput when the endpoint is no gRPC target. */
   constructor(spec: ProcessorSpec, implementation: GrpcEndpoint, service: ProcessorService, host: RpcHost) {
@@ -60,7 +61,14 @@ export class GrpcProcessor implements LoadedProcessor {
     this.#host = host;
     this.#clock = host.clock;
     this.#inFlight = new CallsInFlight(spec.name);
-    this.#channels = new Channels({ target, maxConnections, maxReceiveBytes: spec.limits.maxOutputBytes });
+    const maxReceiveBytes = spec.limits.maxOutputBytes;
+    const connected = (channel: Channel) => void this.#identify(channel);
+    this.#channels = new Channels({ target, maxConnections, maxReceiveBytes, connected });
+  }
+
+  /** Of name, version and endpoint as Describe gave them over each connection that there is now; empty where one gave no version. */
+  get digests(): readonly string[] {
+    return this.#channels.digests;
   }
 
   async process(request: ProcessorRequest, context: CallContext): Promise<ProcessorResponse> {
@@ -69,13 +77,14 @@ export class GrpcProcessor implements LoadedProcessor {
     this.#inFlight.enter(signal);
     try {
       const payload = await request.payload.bytes(signal);
-      const response = await unaryCall(this.#channels, {
+      const response = await this.#call({
         method: this.#service.Process,
         request: requestMessage(payload, request, context),
         metadata: callMetadata(context),
         deadlineMs: this.#clock.now() + endMs - this.#clock.monotonic(),
         signal,
       });
+      if (response.log !== undefined && response.log.length > 0) context.log(response.log.join("\n"));
       return this.#response(response);
     } catch (error) {
       throw this.#translate(error, endMs - this.#clock.monotonic(), timeoutMs);
@@ -86,14 +95,8 @@ export class GrpcProcessor implements LoadedProcessor {
 
   /** Calls Describe, which a server may leave out. Rejects with InvalidInput when it says another intent than the spec. */
   async probe(signal: AbortSignal): Promise<void> {
-    const call = {
-      method: this.#service.Describe,
-      request: {},
-      metadata: new CallMetadata(),
-      deadlineMs: this.#clock.now() + probeTimeoutMs,
-      signal,
-    };
-    const description = await this.#describe(call);
+    const channel = this.#channels.take();
+    const description = await this.#describe(channel, signal).finally(() => this.#channels.giveBack(channel));
     const intent = { INTENT_TRANSFORM: "Transform", INTENT_ANALYZE: "Analyze" }[String(description?.intent)];
     if (intent === undefined || intent === this.intent) return;
     throw new MillraceError(
@@ -105,15 +108,51 @@ export class GrpcProcessor implements LoadedProcessor {
   /** Idempotent. Waits for the calls in flight, then closes the connections. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#inFlight.close();
+    this.#closing.abort(new MillraceError("Unavailable", `${this.name} is unloaded`));
     this.#channels[Symbol.dispose]();
     this.#host.disposed(this);
   }
 
-  async #describe(
-    call: Call<Record<string, never>, DescribeResponseMessage>,
-  ): Promise<DescribeResponseMessage | undefined> {
+  #call<Request, Response>(call: Call<Request, Response>): Promise<Response> {
+    const channel = this.#channels.take();
+    return unaryCall(channel, call, () => this.#channels.giveBack(channel));
+  }
+
+  /**
+   * A connection was made: asks what is at its other end. Until it has answered, nothing can be said of it. It does not count
+   * as a call: another connection would be opened for the next one.
+   */
+  async #identify(channel: Channel): Promise<void> {
     try {
-      return await unaryCall(this.#channels, call);
+      await this.#describe(channel, this.#closing.signal);
+    } catch {
+      // Then it is not known; the next probe asks again.
+    }
+  }
+
+  /** Undefined: the server leaves Describe out. */
+  async #describe(channel: Channel, signal: AbortSignal): Promise<DescribeResponseMessage | undefined> {
+    const { connection } = channel;
+    const description = await this.#describeCall(channel, signal);
+    // An answer that came over an earlier connection says nothing of this one.
+    if (channel.connection === connection) channel.digest = this.#digestOf(description);
+    return description;
+  }
+
+  #digestOf(description: DescribeResponseMessage | undefined): string | undefined {
+    if (description === undefined || description.version === "") return undefined;
+    return digestOf(Buffer.from(JSON.stringify([description.name, description.version, this.#endpoint])));
+  }
+
+  async #describeCall(channel: Channel, signal: AbortSignal): Promise<DescribeResponseMessage | undefined> {
+    try {
+      return await unaryCall(channel, {
+        method: this.#service.Describe,
+        request: {},
+        metadata: new CallMetadata(),
+        deadlineMs: this.#clock.now() + probeTimeoutMs,
+        signal,
+      });
     } catch (error) {
       if (isServiceError(error) && error.code === status.UNIMPLEMENTED) return undefined;
       if (isServiceError(error) && error.code === status.DEADLINE_EXCEEDED) {
@@ -167,7 +206,9 @@ function requestMessage(payload: Uint8Array, request: ProcessorRequest, context:
       step: context.step,
       attempt: context.attempt,
       idempotencyKey: context.idempotencyKey,
+      ...(context.item === undefined ? {} : { item: context.item }),
     },
+    secrets: context.secrets,
   };
 }
 
@@ -177,21 +218,31 @@ function callMetadata(context: CallContext): CallMetadata {
   return metadata;
 }
 
-/** Rejects with grpc-js's error, or the signal's reason. */
-function unaryCall<Request, Response>(channels: Channels, call: Call<Request, Response>): Promise<Response> {
+/**
+ * Rejects with grpc-js's error, or the signal's reason.
+ *
+ * @param ended called when the call is over, which may be later than the rejection
+ */
+function unaryCall<Request, Response>(
+  channel: Channel,
+  call: Call<Request, Response>,
+  ended?: () => void,
+): Promise<Response> {
   const { method, signal } = call;
   return new Promise((resolve, reject) => {
-    if (signal.aborted) return reject(signal.reason);
-    const channel = channels.take();
     let running: ClientUnaryCall | undefined;
     const onAbort = () => {
       reject(signal.reason);
       running?.cancel();
     };
     const release = () => {
-      channels.giveBack(channel);
+      ended?.();
       signal.removeEventListener("abort", onAbort);
     };
+    if (signal.aborted) {
+      release();
+      return reject(signal.reason);
+    }
     signal.addEventListener("abort", onAbort);
     try {
       running = channel.client.makeUnaryRequest<Request, Response>(

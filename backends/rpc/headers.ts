@@ -1,30 +1,42 @@
 import { MillraceError } from "../../engine/errors.ts";
 import { type Metadata, metadataKeyPattern, noMetadata } from "../../engine/metadata.ts";
 import type { CallContext, ProcessorRequest } from "../../engine/processor.ts";
+import { maxLogBytes } from "../step-log.ts";
 
 /** Names of the headers of the HTTP protocol; docs/rpc.md says what each carries. */
 export const headerNames = {
   execution: "millrace-execution",
   executionUid: "millrace-execution-uid",
   step: "millrace-step",
+  item: "millrace-item",
   attempt: "millrace-attempt",
   /** What is left for the attempt, in milliseconds; after Connect's `Connect-Timeout-Ms`. */
   timeoutMs: "millrace-timeout-ms",
   options: "millrace-options",
   metadata: "millrace-metadata",
+  /** What the processor logged: percent-encoded, lines ended by line feeds. Of an answer. */
+  log: "millrace-log",
+  /** A secret's, its name behind it. */
+  secret: "millrace-secret-",
   idempotencyKey: "idempotency-key",
   traceparent: "traceparent",
 } as const;
 
 /**
- * What a server must be ready to take in headers, and what we take: 8 KiB of metadata and 4 KiB of options, each byte
- * percent-encoded at worst, and room for the others. Node's servers take 16 KiB unless told otherwise (`maxHeaderSize`).
+ * What a server must be ready to take in headers: 8 KiB of metadata and 4 KiB of options, each byte
+ * percent-encoded at worst, secrets, and room for the others. Node's servers take 16 KiB unless told otherwise (`maxHeaderSize`).
  */
-export const maxHeaderBytes = 64 * 1024;
+const maxHeaderBytes = 64 * 1024;
+
+/** What an answer's headers may take: the same, and a log of which each byte is percent-encoded. */
+export const maxAnswerHeaderBytes = maxHeaderBytes + 3 * maxLogBytes;
+
+/** All secrets as headers, percent-encoded, names included: what the rest leaves of {@link maxHeaderBytes}. */
+export const maxSecretHeaderBytes = 24 * 1024;
 
 const traceparentForm = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 
-/** The request's headers, as names and values in turn. Throws InvalidInput for a content type that no header can carry. */
+/** The request's headers, as names and values in turn. Throws InvalidInput for a content type, or secrets, that headers cannot carry. */
 export function requestHeaders(request: ProcessorRequest, context: CallContext, timeoutMs: number): string[] {
   const { execution } = context;
   const headers = [
@@ -43,12 +55,36 @@ export function requestHeaders(request: ProcessorRequest, context: CallContext, 
     headerNames.timeoutMs,
     String(timeoutMs),
   ];
+  if (context.item !== undefined) headers.push(headerNames.item, String(context.item));
+  headers.push(...secretHeaders(context.secrets));
   const options = JSON.stringify(request.options);
   if (options !== "{}") headers.push(headerNames.options, percentEncoded(options));
   const metadata = encodeMetadata(request.metadata);
   if (metadata !== "") headers.push(headerNames.metadata, metadata);
   if (isTraceparent(context.traceparent)) headers.push(headerNames.traceparent, context.traceparent);
   return headers;
+}
+
+function secretHeaders(secrets: Readonly<Record<string, string>>): string[] {
+  const headers = Object.entries(secrets).flatMap(([name, value]) => [
+    `${headerNames.secret}${name}`,
+    percentEncoded(value),
+  ]);
+  const bytes = headers.reduce((sum, text) => sum + text.length, 0);
+  if (bytes <= maxSecretHeaderBytes) return headers;
+  throw new MillraceError(
+    "InvalidInput",
+    `spec.secrets: the secrets take ${bytes} bytes as percent-encoded HTTP headers, over the limit of ${maxSecretHeaderBytes} bytes; give fewer or shorter ones, or speak gRPC (spec.rpc.protocol), which takes 32 KiB each`,
+  );
+}
+
+/** What a log header says; one that is not percent-encoded is taken as it is, as a log is no place to fail at. */
+export function decodeLog(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 /** Whether it may go into a header: another form than W3C's is left out rather than passed on. */

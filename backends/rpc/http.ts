@@ -7,10 +7,11 @@ import { type Metadata, noMetadata } from "../../engine/metadata.ts";
 import { BytesPayload, binaryType } from "../../engine/payload.ts";
 import type { CallContext, Intent, ProcessorRequest, ProcessorResponse } from "../../engine/processor.ts";
 import type { HttpEndpoint, LoadedProcessor, ProcessorSpec } from "../backend.ts";
+import { Secrets } from "../secrets.ts";
 import { type HttpTarget, httpTarget } from "./endpoints.ts";
 import { connectionError, faultError, httpCode, retryAfterMs } from "./errors.ts";
 import { type Answer, exchange } from "./exchange.ts";
-import { decodeMetadata, headerNames, maxHeaderBytes, requestHeaders } from "./headers.ts";
+import { decodeLog, decodeMetadata, headerNames, maxAnswerHeaderBytes, requestHeaders } from "./headers.ts";
 import type { RpcHost } from "./host.ts";
 import { CallsInFlight } from "./in-flight.ts";
 import { readFailure } from "./problem.ts";
@@ -63,7 +64,7 @@ export class HttpProcessor implements LoadedProcessor {
       allowH2: false,
       connectTimeout: connectTimeoutMs,
       keepAliveTimeout: keepAliveMs,
-      maxHeaderSize: maxHeaderBytes,
+      maxHeaderSize: maxAnswerHeaderBytes,
       // The attempt's deadline is the only limit on an answer's time.
       headersTimeout: 0,
       bodyTimeout: 0,
@@ -85,7 +86,9 @@ export class HttpProcessor implements LoadedProcessor {
         maxBodyBytes: this.#maxOutputBytes,
         signal,
       });
-      return this.#response(answer);
+      const log = answer.header(headerNames.log);
+      if (log !== undefined) context.log(decodeLog(log));
+      return this.#response(answer, new Secrets(context.secrets));
     } finally {
       this.#inFlight.leave();
     }
@@ -125,10 +128,10 @@ export class HttpProcessor implements LoadedProcessor {
     this.#host.disposed(this);
   }
 
-  #response(answer: Answer): ProcessorResponse {
+  #response(answer: Answer, secrets: Secrets): ProcessorResponse {
     const { status, body } = answer;
     if (status >= 300 && status < 400) throw this.#redirect(answer);
-    if (status >= 400) return this.#failure(answer);
+    if (status >= 400) return this.#failure(answer, secrets);
     const encoding = answer.header("content-encoding");
     if (encoding !== undefined && encoding.toLowerCase() !== "identity") {
       throw faultError("Malformed", `${this.#url} answered with content-encoding ${encoding}, which was not asked for`);
@@ -146,13 +149,14 @@ export class HttpProcessor implements LoadedProcessor {
     );
   }
 
-  #failure(answer: Answer): ProcessorResponse {
+  #failure(answer: Answer, secrets: Secrets): ProcessorResponse {
     const wait = retryAfterMs(answer.header("retry-after"), this.#clock.now());
     const { declared, excerpt } = readFailure({
       status: answer.status,
       contentType: answer.header("content-type") ?? "",
       body: answer.body,
       retryAfterMs: wait,
+      secrets,
     });
     if (declared !== undefined) return { ok: false, metadata: this.#metadata(answer), error: declared };
     throw new MillraceError(

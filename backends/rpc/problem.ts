@@ -1,5 +1,6 @@
 import { mediaType } from "../../engine/payload.ts";
 import type { ProcessorError } from "../../engine/processor.ts";
+import type { Secrets } from "../secrets.ts";
 import { httpCode } from "./errors.ts";
 
 export const problemType = "application/problem+json";
@@ -17,6 +18,8 @@ export interface FailedAnswer {
   readonly contentType: string;
   readonly body: Uint8Array;
   readonly retryAfterMs: number | undefined;
+  /** Masked before anything is cut: half a secret would not be recognised as one. */
+  readonly secrets: Secrets;
 }
 
 const maxExcerptCharacters = 256;
@@ -28,13 +31,13 @@ const maxExcerptCharacters = 256;
  */
 export function readFailure(answer: FailedAnswer): FailureBody {
   const type = mediaType(answer.contentType);
-  if (type === "text/plain") return { excerpt: excerptOf(textOf(answer.body)) };
+  if (type === "text/plain") return { excerpt: excerptOf(answer.secrets.masked(textOf(answer.body))) };
   if (type !== problemType) return { excerpt: "" };
   const problem = parsedObject(answer.body);
   if (problem === undefined) return { excerpt: "with a malformed problem document" };
   const message = firstText(problem.detail, problem.title);
   const code = declaredCode(problem);
-  if (code === undefined) return { excerpt: excerptOf(message ?? "") };
+  if (code === undefined) return { excerpt: excerptOf(answer.secrets.masked(message ?? "")) };
   return {
     declared: {
       code,

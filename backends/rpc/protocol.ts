@@ -13,7 +13,11 @@ export interface ProcessRequestMessage {
     readonly step: string;
     readonly attempt: number;
     readonly idempotencyKey: string;
+    /** Absent, or null where it is read. */
+    readonly item?: number | null;
   } | null;
+  /** Absent: none. */
+  readonly secrets?: Readonly<Record<string, string>>;
 }
 
 export interface ProcessResponseMessage {
@@ -25,6 +29,8 @@ export interface ProcessResponseMessage {
     readonly retryAfterMs?: number;
   };
   readonly metadata: Readonly<Record<string, string>>;
+  /** Absent: nothing. */
+  readonly log?: readonly string[];
 }
 
 export interface DescribeResponseMessage {

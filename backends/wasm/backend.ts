@@ -161,13 +161,14 @@ class WasmProcessor implements LoadedProcessor {
   async #run(request: ProcessorRequest, context: BackendContext): Promise<ProcessorResponse> {
     const payload = await request.payload.bytes(context.signal);
     const plain = this.#plain(payload, request, context);
-    const { execution, signal, time } = context;
+    const { execution, signal, time, log } = context;
     const owner = { namespace: execution.namespace, processor: this.name };
-    return this.#response(await this.#workers.call({ target: this.#target, request: plain, owner, signal, time }));
+    const call = { target: this.#target, request: plain, owner, signal, time, log };
+    return this.#response(await this.#workers.call(call));
   }
 
   #plain(payload: Uint8Array, request: ProcessorRequest, context: BackendContext): DirectRequest {
-    const { execution, step, attempt, idempotencyKey, timeoutMs, traceparent } = context;
+    const { execution, step, item, attempt, idempotencyKey, timeoutMs, traceparent, secrets } = context;
     return {
       payload,
       contentType: request.payload.contentType,
@@ -176,11 +177,13 @@ class WasmProcessor implements LoadedProcessor {
       context: {
         execution,
         step,
+        ...(item === undefined ? {} : { item }),
         attempt,
         idempotencyKey,
         timeoutMs,
         ...(traceparent === undefined ? {} : { traceparent }),
       },
+      secrets,
       maxOutputBytes: this.#maxOutputBytes,
     };
   }

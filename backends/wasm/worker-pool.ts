@@ -6,6 +6,7 @@ import type { PoolStats } from "../pool.ts";
 import type { Owner } from "../turns.ts";
 import { postable, type WorkerBody } from "../worker-message.ts";
 import { WorkerPool, workerEntry } from "../worker-pool.ts";
+import type { TakeLog } from "../worker-thread.ts";
 import type { DirectRequest, DirectResult } from "./abis/direct.ts";
 import type { AdmissionRequest, AdmittedModule } from "./admit.ts";
 import type { CachedModule } from "./module-cache.ts";
@@ -42,6 +43,7 @@ export interface WasmCall {
   readonly signal: AbortSignal;
   /** Goes on when a worker takes the call. Absent: nobody keeps the time. */
   readonly time: AttemptTime | undefined;
+  readonly log: TakeLog;
 }
 
 /**
@@ -94,11 +96,11 @@ export class WasmWorkers implements AsyncDisposable {
 
   /** @throws what `DirectModule.call` throws, and what `WorkerPool.run` does */
   async call(call: WasmCall): Promise<DirectResult> {
-    const { target, owner, signal, time } = call;
+    const { target, owner, signal, time, log } = call;
     const next = (answer: unknown) =>
       (answer as WasmAnswer).kind === "UnknownModule" ? () => bodyOf(call, target.module.module) : undefined;
     time?.pause();
-    const answer = (await this.#calls.run(() => bodyOf(call, undefined), signal, { owner, next })) as WasmAnswer;
+    const answer = (await this.#calls.run(() => bodyOf(call, undefined), signal, { owner, next, log })) as WasmAnswer;
     if (answer.kind === "Called") return answer.result;
     throw errorOf(answer);
   }

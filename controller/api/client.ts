@@ -140,6 +140,8 @@ export interface WatchOptions {
 
 export interface CreateOptions {
   readonly namespace?: string;
+  /** Everything is checked and answered as if it were created, and nothing is kept. */
+  readonly dryRun?: boolean;
   /** For a subresource of a named object, for example `token` of a ServiceAccount. */
   readonly of?: { readonly name: string; readonly subresource: Subresource };
 }

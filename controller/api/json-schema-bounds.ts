@@ -1,5 +1,5 @@
 import { RE2JS } from "re2js";
-import { patternSize } from "../../engine/patterns.ts";
+import { patternSize } from "../../engine/expressions/patterns.ts";
 import type { Json, JsonObject } from "../../engine/payload.ts";
 import { isObject, resolvePointer } from "./json-schema-work.ts";
 

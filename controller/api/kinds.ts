@@ -12,6 +12,7 @@ export const executions: Resource = { ...ours, plural: "executions", kind: "Exec
 const core = { group: "", version: "v1" } as const;
 
 export const configMaps: Resource = { ...core, plural: "configmaps", kind: "ConfigMap", namespaced: true };
+export const secrets: Resource = { ...core, plural: "secrets", kind: "Secret", namespaced: true };
 export const serviceAccounts: Resource = {
   ...core,
   plural: "serviceaccounts",

@@ -1,12 +1,12 @@
 import { readdir, readFile, stat } from "node:fs/promises";
 import { extname, join } from "node:path";
 import type { Readable } from "node:stream";
-import { checkConfigMap } from "./config-map.ts";
+import { checkConfigMap, checkSecret } from "./config-map.ts";
 import { isDraftObject } from "./structural-schema.ts";
 import { isOurs, validateObject } from "./validation.ts";
 import { type Position, parseSource, type SourceProblem, type SourceValue } from "./yaml-source.ts";
 
-/** A Processor, Pipeline, Execution or ConfigMap from a file. */
+/** A Processor, Pipeline, Execution, ConfigMap or Secret from a file. */
 export interface LocatedObject {
   /** Plain JSON; of the three kinds with the defaults filled in. */
   readonly object: Readonly<Record<string, unknown>>;
@@ -39,7 +39,7 @@ const maxDepth = 32;
 /**
  * Reads the objects of files, and of folders and their folders (`*.yaml`, `*.yml`, `*.json`; nothing that begins with a
  * dot; links to files are followed, links to folders are not), and checks each as the API server would. Objects of other
- * kinds are passed over, but for ConfigMaps: inputs and modules come from them. At most 8 MiB a file and 10,000 files.
+ * kinds are passed over, but for ConfigMaps and Secrets: inputs, modules and secrets come from them. At most 8 MiB a file and 10,000 files.
  * With `stdin`, the path `-` stands for it.
  * What cannot be read is a problem; never throws.
  */
@@ -147,6 +147,12 @@ function messageOf(error: unknown): string {
   return message.startsWith("ENOENT") ? "there is no such file or folder" : message;
 }
 
+const coreChecks: Readonly<Record<string, typeof checkConfigMap | undefined>> = {
+  __proto__: null as never,
+  ConfigMap: checkConfigMap,
+  Secret: checkSecret,
+};
+
 function addValue(source: SourceValue, objects: LocatedObject[], problems: LocatedProblem[]): void {
   const { value } = source;
   if (!isDraftObject(value) || typeof value.kind !== "string" || typeof value.apiVersion !== "string") {
@@ -158,9 +164,9 @@ function addValue(source: SourceValue, objects: LocatedObject[], problems: Locat
     for (const item of source.items("items")) addValue(item, objects, problems);
     return;
   }
-  const isConfigMap = value.apiVersion === "v1" && value.kind === "ConfigMap";
-  if (!isConfigMap && !isOurs(value)) return;
-  const validation = isConfigMap ? { object: value, problems: checkConfigMap(value) } : validateObject(value);
+  const check = value.apiVersion === "v1" ? coreChecks[value.kind] : undefined;
+  if (check === undefined && !isOurs(value)) return;
+  const validation = check === undefined ? validateObject(value) : { object: value, problems: check(value) };
   const located = createLocated(source, validation.object, value.kind, validation.problems.length === 0);
   for (const problem of validation.problems) {
     problems.push({ ...source.position(problem.path), ...problem, severity: "Error" });

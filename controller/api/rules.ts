@@ -1,9 +1,8 @@
 import { Environment } from "@marcbachmann/cel-js";
-import { closest } from "../../engine/names.ts";
+import { nativeRules } from "./native-rules.ts";
 import {
   childPath,
   type Draft,
-  type DraftObject,
   type FieldProblem,
   isDraftObject,
   propertySchema,
@@ -12,12 +11,6 @@ import {
 } from "./structural-schema.ts";
 
 type Evaluate = (variables: { readonly self: unknown; readonly oldSelf?: unknown }) => unknown;
-type Native = (self: Draft, path: string) => FieldProblem[];
-
-/** The rule that core CEL cannot say within the server's cost limit; its text, and what it means here. */
-const dependencyRule =
-  "[self.steps.transformMapEntry(i, t, {t.name: true})].all(names, self.steps.all(s, !has(s.dependsOn) || s.dependsOn.all(d, d in names)))";
-const nativeRules: ReadonlyMap<string, Native> = new Map([[dependencyRule, unknownDependencies]]);
 
 /** Parses each rule once, when it is first needed: most objects need few, and most commands none. */
 class RuleParser {
@@ -129,25 +122,5 @@ function canonicalJson(value: Draft): string {
   return JSON.stringify(value, (_, child: Draft) => {
     if (!isDraftObject(child)) return child;
     return Object.fromEntries(Object.entries(child).toSorted(([a], [b]) => (a < b ? -1 : 1)));
-  });
-}
-
-function unknownDependencies(spec: Draft, path: string): FieldProblem[] {
-  const steps = isDraftObject(spec) && Array.isArray(spec.steps) ? spec.steps.filter(isDraftObject) : [];
-  const names = new Set(steps.map((step) => textOf(step.name)));
-  return steps.flatMap((step, index) => unknownNames(step, names, `${path}.steps[${index}].dependsOn`));
-}
-
-function unknownNames(step: DraftObject, names: ReadonlySet<string>, path: string): FieldProblem[] {
-  const dependsOn = Array.isArray(step.dependsOn) ? step.dependsOn : [];
-  return dependsOn.flatMap((item, index) => {
-    const name = textOf(item);
-    if (names.has(name)) return [];
-    const similar = closest(name, names);
-    return {
-      path: `${path}[${index}]`,
-      message: `there is no step ${JSON.stringify(name)} here`,
-      mend: similar === undefined ? "Name a step of the same Pipeline, or remove it." : `Did you mean ${similar}?`,
-    };
   });
 }

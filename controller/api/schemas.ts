@@ -23,6 +23,12 @@ export const schemas: Readonly<Record<Kind, StructuralSchema>> = {
             rule: "(has(self.local) ? 1 : 0) + (has(self.rpc) ? 1 : 0) + (has(self.wasm) ? 1 : 0) == 1",
             message: "exactly one of local, rpc and wasm must be set",
           },
+          {
+            rule: "self.delivery != 'AtMostOnce' || !has(self.retry.limit) || self.retry.limit == 0",
+            fieldPath: ".retry.limit",
+            message:
+              "with delivery AtMostOnce an attempt is never followed by another: leave retry.limit out, or set it to 0",
+          },
         ],
         properties: {
           intent: { type: "string", enum: ["Transform", "Analyze"], default: "Transform" },
@@ -218,6 +224,49 @@ export const schemas: Readonly<Record<Kind, StructuralSchema>> = {
             maxProperties: 128,
             additionalProperties: { "x-kubernetes-preserve-unknown-fields": true, nullable: true },
           },
+          outputSchema: {
+            type: "object",
+            maxProperties: 128,
+            additionalProperties: { "x-kubernetes-preserve-unknown-fields": true, nullable: true },
+          },
+          metadataSchema: {
+            type: "object",
+            maxProperties: 128,
+            additionalProperties: { "x-kubernetes-preserve-unknown-fields": true, nullable: true },
+          },
+          secrets: {
+            type: "array",
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["name"],
+            maxItems: 32,
+            items: {
+              type: "object",
+              required: ["name", "secretKeyRef"],
+              properties: {
+                name: {
+                  type: "string",
+                  minLength: 1,
+                  maxLength: 63,
+                  "x-kubernetes-validations": [
+                    {
+                      rule: "self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$')",
+                      message:
+                        "must be a DNS label of lower-case letters, digits and hyphens that begins and ends with a letter or digit, such as api-key",
+                    },
+                  ],
+                },
+                secretKeyRef: {
+                  type: "object",
+                  required: ["name", "key"],
+                  properties: {
+                    name: { type: "string", minLength: 1, maxLength: 253 },
+                    key: { type: "string", minLength: 1, maxLength: 253 },
+                  },
+                },
+              },
+            },
+          },
+          delivery: { type: "string", enum: ["AtLeastOnce", "AtMostOnce"], default: "AtLeastOnce" },
           timeout: {
             type: "string",
             minLength: 1,
@@ -235,7 +284,7 @@ export const schemas: Readonly<Record<Kind, StructuralSchema>> = {
             type: "object",
             default: {},
             properties: {
-              limit: { type: "integer", format: "int32", minimum: 0, maximum: 10, default: 1 },
+              limit: { type: "integer", format: "int32", minimum: 0, maximum: 10 },
               backoff: {
                 type: "object",
                 default: {},
@@ -270,6 +319,7 @@ export const schemas: Readonly<Record<Kind, StructuralSchema>> = {
                   jitterPercent: { type: "integer", format: "int32", minimum: 0, maximum: 100, default: 20 },
                 },
               },
+              budgetPercent: { type: "integer", format: "int32", minimum: 0, maximum: 100, default: 20 },
               codes: {
                 type: "array",
                 "x-kubernetes-list-type": "set",
@@ -410,9 +460,21 @@ export const schemas: Readonly<Record<Kind, StructuralSchema>> = {
             fieldPath: ".steps",
             message: "each name in a step's dependsOn must be the name of a step of the same Pipeline",
           },
+          {
+            rule: "!has(self.finally) || [self.steps.transformMapEntry(i, t, {t.name: true})].all(names, self.finally.all(f, !(f.name in names)))",
+            fieldPath: ".finally",
+            message: "a step of finally must have another name than each of the steps",
+          },
+          {
+            rule: "!has(self.finally) || [self.finally.transformMapEntry(i, t, {t.name: true})].all(names, self.finally.all(s, !has(s.dependsOn) || s.dependsOn.all(d, d in names)))",
+            fieldPath: ".finally",
+            message:
+              "each name in the dependsOn of a step of finally must be the name of another step of finally; all steps of the graph have ended before",
+          },
         ],
         properties: {
-          failurePolicy: { type: "string", enum: ["Continue", "FailFast"], default: "Continue" },
+          strategy: { type: "string", enum: ["WorkQueue", "LevelByLevel", "Reactive", "Hybrid"], default: "WorkQueue" },
+          failurePolicy: { type: "string", enum: ["Continue", "FailFast", "BestEffort"], default: "Continue" },
           maxParallelSteps: { type: "integer", format: "int32", minimum: 1, maximum: 1000, default: 16 },
           timeout: {
             type: "string",
@@ -487,8 +549,27 @@ export const schemas: Readonly<Record<Kind, StructuralSchema>> = {
             maxItems: 1000,
             items: {
               type: "object",
-              required: ["name", "processor"],
+              required: ["name"],
               "x-kubernetes-validations": [
+                {
+                  rule: "(has(self.processor) ? 1 : 0) + (has(self.pipeline) ? 1 : 0) == 1",
+                  message: "exactly one of processor and pipeline must be set",
+                },
+                {
+                  rule: "!has(self.pipeline) || !('options' in dyn(self) || has(self.optionsExpression) || has(self.forEach) || has(self.maxParallel) || has(self.timeout) || has(self.retry) || has(self.onFailure) || has(self.cache))",
+                  message:
+                    "with pipeline only name, dependsOn, when, input and parameters may be set; the rest is said by the steps of that Pipeline",
+                },
+                {
+                  rule: "!has(self.parameters) || has(self.pipeline)",
+                  fieldPath: ".parameters",
+                  message: "parameters may be set only with pipeline; a Processor takes options or optionsExpression",
+                },
+                {
+                  rule: "!has(self.maxParallel) || has(self.forEach)",
+                  fieldPath: ".maxParallel",
+                  message: "maxParallel may be set only with forEach",
+                },
                 {
                   rule: "!has(self.dependsOn) || !(self.name in self.dependsOn)",
                   fieldPath: ".dependsOn",
@@ -509,6 +590,21 @@ export const schemas: Readonly<Record<Kind, StructuralSchema>> = {
                   ],
                 },
                 processor: { type: "string", minLength: 1, maxLength: 63 },
+                pipeline: { type: "string", minLength: 1, maxLength: 63 },
+                parameters: {
+                  type: "array",
+                  "x-kubernetes-list-type": "map",
+                  "x-kubernetes-list-map-keys": ["name"],
+                  maxItems: 64,
+                  items: {
+                    type: "object",
+                    required: ["name", "value"],
+                    properties: {
+                      name: { type: "string", minLength: 1, maxLength: 63 },
+                      value: { type: "string", minLength: 1, maxLength: 4096 },
+                    },
+                  },
+                },
                 dependsOn: {
                   type: "array",
                   "x-kubernetes-list-type": "set",
@@ -520,6 +616,9 @@ export const schemas: Readonly<Record<Kind, StructuralSchema>> = {
                   maxProperties: 128,
                   additionalProperties: { "x-kubernetes-preserve-unknown-fields": true, nullable: true },
                 },
+                optionsExpression: { type: "string", minLength: 1, maxLength: 4096 },
+                forEach: { type: "string", minLength: 1, maxLength: 4096 },
+                maxParallel: { type: "integer", format: "int32", minimum: 1, maximum: 1000 },
                 input: { type: "string", minLength: 1, maxLength: 4096 },
                 when: { type: "string", minLength: 1, maxLength: 4096 },
                 timeout: {
@@ -533,6 +632,26 @@ export const schemas: Readonly<Record<Kind, StructuralSchema>> = {
                         "must be a duration of numbers with the units ms, s, m or h, above 0 and at most 576h, such as 30s or 1m30s",
                     },
                   ],
+                },
+                onFailure: { type: "string", enum: ["Ignore"] },
+                cache: {
+                  type: "object",
+                  required: ["maxAge"],
+                  properties: {
+                    maxAge: {
+                      type: "string",
+                      minLength: 1,
+                      maxLength: 32,
+                      "x-kubernetes-validations": [
+                        {
+                          rule: "self.matches('^([0-9]+(\\\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('576h')",
+                          message:
+                            "must be a duration of numbers with the units ms, s, m or h, above 0 and at most 576h, such as 1h",
+                        },
+                      ],
+                    },
+                    key: { type: "string", minLength: 1, maxLength: 4096 },
+                  },
                 },
                 retry: {
                   type: "object",
@@ -595,8 +714,204 @@ export const schemas: Readonly<Record<Kind, StructuralSchema>> = {
               },
             },
           },
+          finally: {
+            type: "array",
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["name"],
+            maxItems: 32,
+            items: {
+              type: "object",
+              required: ["name", "processor"],
+              "x-kubernetes-validations": [
+                {
+                  rule: "!has(self.maxParallel) || has(self.forEach)",
+                  fieldPath: ".maxParallel",
+                  message: "maxParallel may be set only with forEach",
+                },
+                {
+                  rule: "!has(self.dependsOn) || !(self.name in self.dependsOn)",
+                  fieldPath: ".dependsOn",
+                  message: "a step cannot depend on itself",
+                },
+              ],
+              properties: {
+                name: {
+                  type: "string",
+                  minLength: 1,
+                  maxLength: 63,
+                  "x-kubernetes-validations": [
+                    {
+                      rule: "self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$')",
+                      message:
+                        "must be a DNS label of lower-case letters, digits and hyphens that begins and ends with a letter or digit, such as html-to-text",
+                    },
+                  ],
+                },
+                processor: { type: "string", minLength: 1, maxLength: 63 },
+                dependsOn: {
+                  type: "array",
+                  "x-kubernetes-list-type": "set",
+                  maxItems: 32,
+                  items: { type: "string", minLength: 1, maxLength: 63 },
+                },
+                options: {
+                  type: "object",
+                  maxProperties: 128,
+                  additionalProperties: { "x-kubernetes-preserve-unknown-fields": true, nullable: true },
+                },
+                optionsExpression: { type: "string", minLength: 1, maxLength: 4096 },
+                forEach: { type: "string", minLength: 1, maxLength: 4096 },
+                maxParallel: { type: "integer", format: "int32", minimum: 1, maximum: 1000 },
+                input: { type: "string", minLength: 1, maxLength: 4096 },
+                when: { type: "string", minLength: 1, maxLength: 4096 },
+                timeout: {
+                  type: "string",
+                  minLength: 1,
+                  maxLength: 32,
+                  "x-kubernetes-validations": [
+                    {
+                      rule: "self.matches('^([0-9]+(\\\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('576h')",
+                      message:
+                        "must be a duration of numbers with the units ms, s, m or h, above 0 and at most 576h, such as 30s or 1m30s",
+                    },
+                  ],
+                },
+                onFailure: { type: "string", enum: ["Ignore"] },
+                retry: {
+                  type: "object",
+                  properties: {
+                    limit: { type: "integer", format: "int32", minimum: 0, maximum: 10 },
+                    backoff: {
+                      type: "object",
+                      properties: {
+                        initial: {
+                          type: "string",
+                          minLength: 1,
+                          maxLength: 32,
+                          "x-kubernetes-validations": [
+                            {
+                              rule: "self.matches('^([0-9]+(\\\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('576h')",
+                              message:
+                                "must be a duration of numbers with the units ms, s, m or h, above 0 and at most 576h, such as 100ms",
+                            },
+                          ],
+                        },
+                        factor: { type: "number", minimum: 1, maximum: 10 },
+                        max: {
+                          type: "string",
+                          minLength: 1,
+                          maxLength: 32,
+                          "x-kubernetes-validations": [
+                            {
+                              rule: "self.matches('^([0-9]+(\\\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('576h')",
+                              message:
+                                "must be a duration of numbers with the units ms, s, m or h, above 0 and at most 576h, such as 10s",
+                            },
+                          ],
+                        },
+                        jitterPercent: { type: "integer", format: "int32", minimum: 0, maximum: 100 },
+                      },
+                    },
+                    codes: {
+                      type: "array",
+                      "x-kubernetes-list-type": "set",
+                      maxItems: 16,
+                      items: {
+                        type: "string",
+                        enum: [
+                          "InvalidInput",
+                          "NotFound",
+                          "PayloadTooLarge",
+                          "Unavailable",
+                          "DeadlineExceeded",
+                          "ResourceExhausted",
+                          "SandboxViolation",
+                          "ProcessorFailed",
+                          "ProcessorCrashed",
+                          "PayloadLost",
+                          "Internal",
+                        ],
+                      },
+                    },
+                  },
+                },
+              },
+            },
+          },
+          finallyTimeout: {
+            type: "string",
+            minLength: 1,
+            maxLength: 32,
+            default: "1m",
+            "x-kubernetes-validations": [
+              {
+                rule: "self.matches('^([0-9]+(\\\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('576h')",
+                message:
+                  "must be a duration of numbers with the units ms, s, m or h, above 0 and at most 576h, such as 1m",
+              },
+            ],
+          },
           output: { type: "string", minLength: 1, maxLength: 4096 },
+          outputs: {
+            type: "array",
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["name"],
+            maxItems: 64,
+            items: {
+              type: "object",
+              required: ["name", "value"],
+              properties: {
+                name: {
+                  type: "string",
+                  minLength: 1,
+                  maxLength: 63,
+                  "x-kubernetes-validations": [
+                    {
+                      rule: "self.matches('^[A-Za-z_][A-Za-z0-9_-]*$')",
+                      message:
+                        "must begin with a letter or '_' and go on with letters, digits, '_' and '-', such as top",
+                    },
+                  ],
+                },
+                value: { type: "string", minLength: 1, maxLength: 4096 },
+              },
+            },
+          },
+          concurrency: {
+            type: "object",
+            required: ["limit"],
+            "x-kubernetes-validations": [
+              {
+                rule: "!has(self.queueTimeout) || self.policy == 'Queue'",
+                fieldPath: ".queueTimeout",
+                message: "queueTimeout may be set only with policy Queue",
+              },
+            ],
+            properties: {
+              limit: { type: "integer", format: "int32", minimum: 1, maximum: 10000 },
+              policy: { type: "string", enum: ["Queue", "Forbid", "Replace"], default: "Queue" },
+              queueTimeout: {
+                type: "string",
+                minLength: 1,
+                maxLength: 32,
+                "x-kubernetes-validations": [
+                  {
+                    rule: "self.matches('^([0-9]+(\\\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('576h')",
+                    message:
+                      "must be a duration of numbers with the units ms, s, m or h, above 0 and at most 576h, such as 1h",
+                  },
+                ],
+              },
+            },
+          },
           ttlSecondsAfterFinished: { type: "integer", format: "int32", minimum: 0, maximum: 31536000 },
+          historyLimit: {
+            type: "object",
+            properties: {
+              succeeded: { type: "integer", format: "int32", minimum: 0, maximum: 100000 },
+              failed: { type: "integer", format: "int32", minimum: 0, maximum: 100000 },
+            },
+          },
         },
       },
       status: {
@@ -647,6 +962,14 @@ export const schemas: Readonly<Record<Kind, StructuralSchema>> = {
               width: { type: "integer", format: "int32", minimum: 0 },
             },
           },
+          executions: {
+            type: "object",
+            required: ["queued", "running"],
+            properties: {
+              queued: { type: "integer", format: "int32", minimum: 0 },
+              running: { type: "integer", format: "int32", minimum: 0 },
+            },
+          },
         },
       },
     },
@@ -693,9 +1016,19 @@ export const schemas: Readonly<Record<Kind, StructuralSchema>> = {
             message: "input cannot be changed once the Execution exists; create another Execution",
           },
           {
-            rule: "oldSelf.cancel == 'None' || self.cancel == oldSelf.cancel",
+            rule: "self.priority == oldSelf.priority",
+            fieldPath: ".priority",
+            message: "priority cannot be changed once the Execution exists; create another Execution",
+          },
+          {
+            rule: "has(self.retryFrom) == has(oldSelf.retryFrom) && (!has(self.retryFrom) || self.retryFrom == oldSelf.retryFrom)",
+            fieldPath: ".retryFrom",
+            message: "retryFrom cannot be changed once the Execution exists; create another Execution",
+          },
+          {
+            rule: "oldSelf.cancel == 'None' || self.cancel == oldSelf.cancel || self.cancel == 'Immediate'",
             fieldPath: ".cancel",
-            message: "a cancellation cannot be taken back",
+            message: "a cancellation cannot be taken back; it can only go from None to Graceful to Immediate",
           },
         ],
         properties: {
@@ -709,9 +1042,25 @@ export const schemas: Readonly<Record<Kind, StructuralSchema>> = {
                 fieldPath: ".steps",
                 message: "each name in a step's dependsOn must be the name of a step of the same Pipeline",
               },
+              {
+                rule: "!has(self.finally) || [self.steps.transformMapEntry(i, t, {t.name: true})].all(names, self.finally.all(f, !(f.name in names)))",
+                fieldPath: ".finally",
+                message: "a step of finally must have another name than each of the steps",
+              },
+              {
+                rule: "!has(self.finally) || [self.finally.transformMapEntry(i, t, {t.name: true})].all(names, self.finally.all(s, !has(s.dependsOn) || s.dependsOn.all(d, d in names)))",
+                fieldPath: ".finally",
+                message:
+                  "each name in the dependsOn of a step of finally must be the name of another step of finally; all steps of the graph have ended before",
+              },
             ],
             properties: {
-              failurePolicy: { type: "string", enum: ["Continue", "FailFast"], default: "Continue" },
+              strategy: {
+                type: "string",
+                enum: ["WorkQueue", "LevelByLevel", "Reactive", "Hybrid"],
+                default: "WorkQueue",
+              },
+              failurePolicy: { type: "string", enum: ["Continue", "FailFast", "BestEffort"], default: "Continue" },
               maxParallelSteps: { type: "integer", format: "int32", minimum: 1, maximum: 1000, default: 16 },
               timeout: {
                 type: "string",
@@ -786,8 +1135,28 @@ export const schemas: Readonly<Record<Kind, StructuralSchema>> = {
                 maxItems: 100,
                 items: {
                   type: "object",
-                  required: ["name", "processor"],
+                  required: ["name"],
                   "x-kubernetes-validations": [
+                    {
+                      rule: "(has(self.processor) ? 1 : 0) + (has(self.pipeline) ? 1 : 0) == 1",
+                      message: "exactly one of processor and pipeline must be set",
+                    },
+                    {
+                      rule: "!has(self.pipeline) || !('options' in dyn(self) || has(self.optionsExpression) || has(self.forEach) || has(self.maxParallel) || has(self.timeout) || has(self.retry) || has(self.onFailure) || has(self.cache))",
+                      message:
+                        "with pipeline only name, dependsOn, when, input and parameters may be set; the rest is said by the steps of that Pipeline",
+                    },
+                    {
+                      rule: "!has(self.parameters) || has(self.pipeline)",
+                      fieldPath: ".parameters",
+                      message:
+                        "parameters may be set only with pipeline; a Processor takes options or optionsExpression",
+                    },
+                    {
+                      rule: "!has(self.maxParallel) || has(self.forEach)",
+                      fieldPath: ".maxParallel",
+                      message: "maxParallel may be set only with forEach",
+                    },
                     {
                       rule: "!has(self.dependsOn) || !(self.name in self.dependsOn)",
                       fieldPath: ".dependsOn",
@@ -808,6 +1177,21 @@ export const schemas: Readonly<Record<Kind, StructuralSchema>> = {
                       ],
                     },
                     processor: { type: "string", minLength: 1, maxLength: 63 },
+                    pipeline: { type: "string", minLength: 1, maxLength: 63 },
+                    parameters: {
+                      type: "array",
+                      "x-kubernetes-list-type": "map",
+                      "x-kubernetes-list-map-keys": ["name"],
+                      maxItems: 64,
+                      items: {
+                        type: "object",
+                        required: ["name", "value"],
+                        properties: {
+                          name: { type: "string", minLength: 1, maxLength: 63 },
+                          value: { type: "string", minLength: 1, maxLength: 4096 },
+                        },
+                      },
+                    },
                     dependsOn: {
                       type: "array",
                       "x-kubernetes-list-type": "set",
@@ -819,6 +1203,9 @@ export const schemas: Readonly<Record<Kind, StructuralSchema>> = {
                       maxProperties: 128,
                       additionalProperties: { "x-kubernetes-preserve-unknown-fields": true, nullable: true },
                     },
+                    optionsExpression: { type: "string", minLength: 1, maxLength: 4096 },
+                    forEach: { type: "string", minLength: 1, maxLength: 4096 },
+                    maxParallel: { type: "integer", format: "int32", minimum: 1, maximum: 1000 },
                     input: { type: "string", minLength: 1, maxLength: 4096 },
                     when: { type: "string", minLength: 1, maxLength: 4096 },
                     timeout: {
@@ -832,6 +1219,26 @@ export const schemas: Readonly<Record<Kind, StructuralSchema>> = {
                             "must be a duration of numbers with the units ms, s, m or h, above 0 and at most 576h, such as 30s or 1m30s",
                         },
                       ],
+                    },
+                    onFailure: { type: "string", enum: ["Ignore"] },
+                    cache: {
+                      type: "object",
+                      required: ["maxAge"],
+                      properties: {
+                        maxAge: {
+                          type: "string",
+                          minLength: 1,
+                          maxLength: 32,
+                          "x-kubernetes-validations": [
+                            {
+                              rule: "self.matches('^([0-9]+(\\\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('576h')",
+                              message:
+                                "must be a duration of numbers with the units ms, s, m or h, above 0 and at most 576h, such as 1h",
+                            },
+                          ],
+                        },
+                        key: { type: "string", minLength: 1, maxLength: 4096 },
+                      },
                     },
                     retry: {
                       type: "object",
@@ -894,7 +1301,169 @@ export const schemas: Readonly<Record<Kind, StructuralSchema>> = {
                   },
                 },
               },
+              finally: {
+                type: "array",
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["name"],
+                maxItems: 32,
+                items: {
+                  type: "object",
+                  required: ["name", "processor"],
+                  "x-kubernetes-validations": [
+                    {
+                      rule: "!has(self.maxParallel) || has(self.forEach)",
+                      fieldPath: ".maxParallel",
+                      message: "maxParallel may be set only with forEach",
+                    },
+                    {
+                      rule: "!has(self.dependsOn) || !(self.name in self.dependsOn)",
+                      fieldPath: ".dependsOn",
+                      message: "a step cannot depend on itself",
+                    },
+                  ],
+                  properties: {
+                    name: {
+                      type: "string",
+                      minLength: 1,
+                      maxLength: 63,
+                      "x-kubernetes-validations": [
+                        {
+                          rule: "self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$')",
+                          message:
+                            "must be a DNS label of lower-case letters, digits and hyphens that begins and ends with a letter or digit, such as html-to-text",
+                        },
+                      ],
+                    },
+                    processor: { type: "string", minLength: 1, maxLength: 63 },
+                    dependsOn: {
+                      type: "array",
+                      "x-kubernetes-list-type": "set",
+                      maxItems: 32,
+                      items: { type: "string", minLength: 1, maxLength: 63 },
+                    },
+                    options: {
+                      type: "object",
+                      maxProperties: 128,
+                      additionalProperties: { "x-kubernetes-preserve-unknown-fields": true, nullable: true },
+                    },
+                    optionsExpression: { type: "string", minLength: 1, maxLength: 4096 },
+                    forEach: { type: "string", minLength: 1, maxLength: 4096 },
+                    maxParallel: { type: "integer", format: "int32", minimum: 1, maximum: 1000 },
+                    input: { type: "string", minLength: 1, maxLength: 4096 },
+                    when: { type: "string", minLength: 1, maxLength: 4096 },
+                    timeout: {
+                      type: "string",
+                      minLength: 1,
+                      maxLength: 32,
+                      "x-kubernetes-validations": [
+                        {
+                          rule: "self.matches('^([0-9]+(\\\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('576h')",
+                          message:
+                            "must be a duration of numbers with the units ms, s, m or h, above 0 and at most 576h, such as 30s or 1m30s",
+                        },
+                      ],
+                    },
+                    onFailure: { type: "string", enum: ["Ignore"] },
+                    retry: {
+                      type: "object",
+                      properties: {
+                        limit: { type: "integer", format: "int32", minimum: 0, maximum: 10 },
+                        backoff: {
+                          type: "object",
+                          properties: {
+                            initial: {
+                              type: "string",
+                              minLength: 1,
+                              maxLength: 32,
+                              "x-kubernetes-validations": [
+                                {
+                                  rule: "self.matches('^([0-9]+(\\\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('576h')",
+                                  message:
+                                    "must be a duration of numbers with the units ms, s, m or h, above 0 and at most 576h, such as 100ms",
+                                },
+                              ],
+                            },
+                            factor: { type: "number", minimum: 1, maximum: 10 },
+                            max: {
+                              type: "string",
+                              minLength: 1,
+                              maxLength: 32,
+                              "x-kubernetes-validations": [
+                                {
+                                  rule: "self.matches('^([0-9]+(\\\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('576h')",
+                                  message:
+                                    "must be a duration of numbers with the units ms, s, m or h, above 0 and at most 576h, such as 10s",
+                                },
+                              ],
+                            },
+                            jitterPercent: { type: "integer", format: "int32", minimum: 0, maximum: 100 },
+                          },
+                        },
+                        codes: {
+                          type: "array",
+                          "x-kubernetes-list-type": "set",
+                          maxItems: 16,
+                          items: {
+                            type: "string",
+                            enum: [
+                              "InvalidInput",
+                              "NotFound",
+                              "PayloadTooLarge",
+                              "Unavailable",
+                              "DeadlineExceeded",
+                              "ResourceExhausted",
+                              "SandboxViolation",
+                              "ProcessorFailed",
+                              "ProcessorCrashed",
+                              "PayloadLost",
+                              "Internal",
+                            ],
+                          },
+                        },
+                      },
+                    },
+                  },
+                },
+              },
+              finallyTimeout: {
+                type: "string",
+                minLength: 1,
+                maxLength: 32,
+                default: "1m",
+                "x-kubernetes-validations": [
+                  {
+                    rule: "self.matches('^([0-9]+(\\\\.[0-9]+)?(ms|s|m|h))+$') && duration(self) > duration('0s') && duration(self) <= duration('576h')",
+                    message:
+                      "must be a duration of numbers with the units ms, s, m or h, above 0 and at most 576h, such as 1m",
+                  },
+                ],
+              },
               output: { type: "string", minLength: 1, maxLength: 4096 },
+              outputs: {
+                type: "array",
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["name"],
+                maxItems: 64,
+                items: {
+                  type: "object",
+                  required: ["name", "value"],
+                  properties: {
+                    name: {
+                      type: "string",
+                      minLength: 1,
+                      maxLength: 63,
+                      "x-kubernetes-validations": [
+                        {
+                          rule: "self.matches('^[A-Za-z_][A-Za-z0-9_-]*$')",
+                          message:
+                            "must begin with a letter or '_' and go on with letters, digits, '_' and '-', such as top",
+                        },
+                      ],
+                    },
+                    value: { type: "string", minLength: 1, maxLength: 4096 },
+                  },
+                },
+              },
             },
           },
           parameters: {
@@ -936,9 +1505,46 @@ export const schemas: Readonly<Record<Kind, StructuralSchema>> = {
                   key: { type: "string", minLength: 1, maxLength: 253 },
                 },
               },
+              payload: {
+                type: "object",
+                required: ["ref"],
+                properties: {
+                  ref: {
+                    type: "string",
+                    minLength: 71,
+                    maxLength: 71,
+                    "x-kubernetes-validations": [
+                      {
+                        rule: "self.matches('^sha256:[0-9a-f]{64}$')",
+                        message: "must be 'sha256:' and 64 lower-case hexadecimal digits",
+                      },
+                    ],
+                  },
+                  contentType: {
+                    type: "string",
+                    minLength: 1,
+                    maxLength: 256,
+                    default: "application/octet-stream",
+                    "x-kubernetes-validations": [
+                      {
+                        rule: "self.matches('^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+( *;[ -~]*)?$')",
+                        message:
+                          "must be a media type of a type, a '/' and a subtype, such as application/json or text/plain; charset=utf-8",
+                      },
+                    ],
+                  },
+                },
+              },
             },
           },
-          cancel: { type: "string", enum: ["None", "Immediate"], default: "None" },
+          priority: { type: "integer", format: "int32", minimum: -1000000, maximum: 1000000, default: 0 },
+          suspend: { type: "boolean", default: false },
+          cancel: { type: "string", enum: ["None", "Graceful", "Immediate"], default: "None" },
+          retryFrom: {
+            type: "object",
+            required: ["execution"],
+            properties: { execution: { type: "string", minLength: 1, maxLength: 63 } },
+          },
           ttlSecondsAfterFinished: { type: "integer", format: "int32", minimum: 0, maximum: 31536000 },
         },
       },
@@ -972,7 +1578,10 @@ export const schemas: Readonly<Record<Kind, StructuralSchema>> = {
         },
         properties: {
           observedGeneration: { type: "integer", format: "int64", minimum: 0 },
-          phase: { type: "string", enum: ["Pending", "Running", "Succeeded", "Failed", "Cancelled"] },
+          phase: {
+            type: "string",
+            enum: ["Pending", "Queued", "Running", "Suspended", "Succeeded", "Failed", "Cancelled"],
+          },
           conditions: {
             type: "array",
             "x-kubernetes-list-type": "map",
@@ -994,6 +1603,15 @@ export const schemas: Readonly<Record<Kind, StructuralSchema>> = {
           progress: { type: "string", maxLength: 32 },
           startTime: { type: "string", format: "date-time", maxLength: 64 },
           completionTime: { type: "string", format: "date-time", maxLength: 64 },
+          active: {
+            type: "object",
+            required: ["beforeMs"],
+            properties: {
+              beforeMs: { type: "integer", format: "int64", minimum: 0 },
+              since: { type: "string", format: "date-time", maxLength: 64 },
+            },
+          },
+          queuedSince: { type: "string", format: "date-time", maxLength: 64 },
           pipelineRevision: { type: "string", maxLength: 253 },
           owner: {
             type: "object",
@@ -1012,7 +1630,7 @@ export const schemas: Readonly<Record<Kind, StructuralSchema>> = {
               type: "object",
               required: ["name", "state"],
               properties: {
-                name: { type: "string", maxLength: 63 },
+                name: { type: "string", maxLength: 253 },
                 state: {
                   type: "string",
                   enum: ["Waiting", "Running", "Retrying", "Succeeded", "Failed", "Skipped", "Cancelled"],
@@ -1043,6 +1661,14 @@ export const schemas: Readonly<Record<Kind, StructuralSchema>> = {
                   maxProperties: 8192,
                   additionalProperties: { type: "string", maxLength: 8192 },
                 },
+                metadataPayload: {
+                  type: "object",
+                  required: ["ref", "bytes"],
+                  properties: {
+                    ref: { type: "string", maxLength: 128 },
+                    bytes: { type: "integer", format: "int64", minimum: 0 },
+                  },
+                },
                 error: {
                   type: "object",
                   required: ["code", "kind", "message"],
@@ -1060,6 +1686,7 @@ export const schemas: Readonly<Record<Kind, StructuralSchema>> = {
                         "ProcessorFailed",
                         "ProcessorCrashed",
                         "PayloadLost",
+                        "Interrupted",
                         "Cancelled",
                         "Internal",
                       ],
@@ -1067,8 +1694,76 @@ export const schemas: Readonly<Record<Kind, StructuralSchema>> = {
                     kind: { type: "string", enum: ["User", "Processor", "System"] },
                     message: { type: "string", maxLength: 1024 },
                     processorCode: { type: "string", maxLength: 256 },
+                    full: {
+                      type: "object",
+                      required: ["ref", "bytes"],
+                      properties: {
+                        ref: { type: "string", maxLength: 128 },
+                        bytes: { type: "integer", format: "int64", minimum: 0 },
+                      },
+                    },
                   },
                 },
+                items: {
+                  type: "object",
+                  required: ["total", "succeeded", "failed"],
+                  properties: {
+                    total: { type: "integer", format: "int32", minimum: 0, maximum: 10000 },
+                    succeeded: { type: "integer", format: "int32", minimum: 0 },
+                    failed: { type: "integer", format: "int32", minimum: 0 },
+                    cancelled: { type: "integer", format: "int32", minimum: 0 },
+                    done: { type: "string", maxLength: 32768 },
+                    results: {
+                      type: "object",
+                      required: ["ref", "bytes"],
+                      properties: {
+                        ref: { type: "string", maxLength: 128 },
+                        bytes: { type: "integer", format: "int64", minimum: 0 },
+                      },
+                    },
+                    list: { type: "string", maxLength: 64 },
+                    failures: {
+                      type: "array",
+                      "x-kubernetes-list-type": "atomic",
+                      maxItems: 16,
+                      items: {
+                        type: "object",
+                        required: ["index", "code", "message"],
+                        properties: {
+                          index: { type: "integer", format: "int32", minimum: 0 },
+                          code: {
+                            type: "string",
+                            enum: [
+                              "InvalidInput",
+                              "NotFound",
+                              "PayloadTooLarge",
+                              "Unavailable",
+                              "DeadlineExceeded",
+                              "ResourceExhausted",
+                              "SandboxViolation",
+                              "ProcessorFailed",
+                              "ProcessorCrashed",
+                              "PayloadLost",
+                              "Interrupted",
+                              "Cancelled",
+                              "Internal",
+                            ],
+                          },
+                          message: { type: "string", maxLength: 1024 },
+                        },
+                      },
+                    },
+                  },
+                },
+                log: {
+                  type: "object",
+                  required: ["ref", "bytes"],
+                  properties: {
+                    ref: { type: "string", maxLength: 128 },
+                    bytes: { type: "integer", format: "int64", minimum: 0 },
+                  },
+                },
+                request: { type: "string", maxLength: 64 },
                 processor: {
                   type: "object",
                   required: ["name"],
@@ -1101,6 +1796,35 @@ export const schemas: Readonly<Record<Kind, StructuralSchema>> = {
                 },
               },
               contentType: { type: "string", maxLength: 256 },
+            },
+          },
+          outputs: {
+            type: "array",
+            "x-kubernetes-list-type": "atomic",
+            maxItems: 64,
+            items: {
+              type: "object",
+              required: ["name", "value"],
+              properties: {
+                name: { type: "string", maxLength: 63 },
+                value: {
+                  type: "object",
+                  properties: {
+                    json: { "x-kubernetes-preserve-unknown-fields": true, nullable: true },
+                    text: { type: "string", maxLength: 4096 },
+                    base64: { type: "string", maxLength: 5464 },
+                    payload: {
+                      type: "object",
+                      required: ["ref", "bytes"],
+                      properties: {
+                        ref: { type: "string", maxLength: 128 },
+                        bytes: { type: "integer", format: "int64", minimum: 0 },
+                      },
+                    },
+                    contentType: { type: "string", maxLength: 256 },
+                  },
+                },
+              },
             },
           },
         },

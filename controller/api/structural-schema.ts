@@ -5,7 +5,7 @@ export type Kind = "Processor" | "Pipeline" | "Execution";
 
 /** The part of a CustomResourceDefinition's structural schema that our CRDs use. */
 export interface StructuralSchema {
-  readonly type?: "object" | "array" | "string" | "integer" | "number";
+  readonly type?: "object" | "array" | "string" | "integer" | "number" | "boolean";
   readonly format?: string;
   readonly nullable?: boolean;
   readonly default?: Json;

@@ -112,6 +112,29 @@ export interface WasmSpec {
   readonly limits: WasmLimits;
 }
 /**
+ * A key of a Secret in the same namespace.
+ */
+export interface SecretKeyRef {
+  /**
+   * The name of the Secret.
+   */
+  readonly name: string;
+  /**
+   * The key in its `data`.
+   */
+  readonly key: string;
+}
+/**
+ * One secret.
+ */
+export interface SecretRef {
+  /**
+   * The name the processor knows it by: a DNS label (lower-case letters, digits and hyphens, at most 63 characters), for example `api-key`.
+   */
+  readonly name: string;
+  readonly secretKeyRef: SecretKeyRef;
+}
+/**
  * How long to wait before a retry.
  */
 export interface BackoffSpec {
@@ -137,10 +160,14 @@ export interface BackoffSpec {
  */
 export interface RetrySpec {
   /**
-   * Retries after the first attempt, from 0 to 10; 1 unless said otherwise.
+   * Retries after the first attempt, from 0 to 10. Absent: 1, or 0 with delivery AtMostOnce, which allows no more.
    */
-  readonly limit: number;
+  readonly limit?: number;
   readonly backoff: BackoffSpec;
+  /**
+   * How many retries per hundred calls of this Processor each replica makes at most, from 0 to 100, so that retries cannot storm; 20 unless said otherwise. Ten in ten seconds are always allowed. With the budget used up, a failed attempt fails its step.
+   */
+  readonly budgetPercent: number;
   /**
    * The error codes that are worth another attempt: Unavailable, ResourceExhausted and ProcessorCrashed unless said otherwise. A failure that the processor declared itself is retried when the processor says that it is retryable.
    *
@@ -179,6 +206,22 @@ export interface ProcessorSpec {
    * A JSON Schema (draft 2020-12) of the options. A Pipeline whose step gives options that do not fit is refused. Absent: any options.
    */
   readonly optionsSchema?: Readonly<Record<string, Json>>;
+  /**
+   * A JSON Schema (draft 2020-12) of the output. Expressions that read it are checked against it when a Pipeline is. Absent: any output.
+   */
+  readonly outputSchema?: Readonly<Record<string, Json>>;
+  /**
+   * A JSON Schema (draft 2020-12) of the metadata, an object of texts. Expressions that read it are checked against it when a Pipeline is. Absent: any metadata.
+   */
+  readonly metadataSchema?: Readonly<Record<string, Json>>;
+  /**
+   * Values of Secrets that the processor gets with every call, at most 32. They are in no expression, payload, cache or status, and are masked in logs and errors.
+   */
+  readonly secrets?: readonly SecretRef[];
+  /**
+   * How often a call may reach the processor. AtLeastOnce (default): an attempt whose outcome was lost with its replica is made again. AtMostOnce: an attempt is recorded before it starts and never made again, not as a retry either; if its outcome is lost, the step fails with Interrupted.
+   */
+  readonly delivery: "AtLeastOnce" | "AtMostOnce";
   /**
    * How long one attempt may take, wall clock, as a duration such as `500ms`, `30s` or `1m30s`: 30s unless said otherwise, at most 576h. A step may say otherwise.
    */
@@ -318,6 +361,32 @@ export interface InputSpec {
   readonly maxSize: number | string;
 }
 /**
+ * One parameter's value.
+ */
+export interface StepParameter {
+  /**
+   * The parameter's name, as the other Pipeline declares it.
+   */
+  readonly name: string;
+  /**
+   * A CEL expression that gives its value, for example `parameters.language` or `'de'`. It sees what `input` sees.
+   */
+  readonly value: string;
+}
+/**
+ * Takes the result of an earlier run instead of running the step, where the Processor's digest, the options and what the step receives are the same. Absent: the step always runs.
+ */
+export interface CacheSpec {
+  /**
+   * How old a result may be, as a duration such as `1h`, at most 576h.
+   */
+  readonly maxAge: string;
+  /**
+   * A CEL expression of what must be the same instead of what the step receives, for example `input.digest` or `input.value.url`: here `input` is what the step receives, as a map of `digest`, `contentType`, `size` and `value`. Absent: all of it must be the same, received metadata too.
+   */
+  readonly key?: string;
+}
+/**
  * How long to wait before a retry.
  */
 export interface StepBackoffSpec {
@@ -367,7 +436,7 @@ export interface StepRetrySpec {
   )[];
 }
 /**
- * One processor's place in the graph.
+ * One place in the graph: the work of a Processor, or of another Pipeline. Exactly one of `processor` and `pipeline` says which.
  */
 export interface StepSpec {
   /**
@@ -377,7 +446,15 @@ export interface StepSpec {
   /**
    * The name of the Processor, in the same namespace, that does the step's work.
    */
-  readonly processor: string;
+  readonly processor?: string;
+  /**
+   * The name of another Pipeline, in the same namespace, whose steps take this step's place; their rows are called `STEP/INNER`, and the step's output is that Pipeline's. With it only `name`, `dependsOn`, `when`, `input` and `parameters` may be set.
+   */
+  readonly pipeline?: string;
+  /**
+   * Values for the parameters of the Pipeline named in `pipeline`, at most 64.
+   */
+  readonly parameters?: readonly StepParameter[];
   /**
    * The steps that must have ended before this one starts, at most 64. Without any, the step receives the Execution's input and starts at once.
    *
@@ -389,33 +466,149 @@ export interface StepSpec {
    */
   readonly options?: Readonly<Record<string, Json>>;
   /**
-   * A CEL expression: what the step receives, for example `{'words': steps.count.output, 'lang': parameters.language}`. It sees `input`, `parameters`, `steps` (ancestors only) and `execution`. Absent: the payload of the only dependency, or the Execution's input; with several payloads among its dependencies it is required.
+   * A CEL expression that gives a map of options, merged over `options` when the step starts, for example `{'lang': parameters.language}`. It sees what `input` sees. What comes out is checked against the Processor's optionsSchema.
+   */
+  readonly optionsExpression?: string;
+  /**
+   * A CEL expression of a list, for example `steps.clean.output.pages`: the step runs once for each item, at most 10,000, and its output is the list of their outputs in order. Each run receives its item, or what `input` gives; `input`, `optionsExpression` and `cache.key` see `item` and `index`. Retries, timeout and cache are each item's own.
+   */
+  readonly forEach?: string;
+  /**
+   * How many items of forEach run at once, from 1 to 1000, within the Pipeline's maxParallelSteps. Absent: as many as that allows.
+   */
+  readonly maxParallel?: number;
+  /**
+   * A CEL expression: what the step receives, for example `{'words': steps.count.output, 'lang': parameters.language}`. It sees `input`, `parameters`, `steps` (ancestors only) and `execution`. Absent: the payload of the only dependency, or the Execution's input; with several payloads among its dependencies it is required. With forEach it also sees `item` and `index`, and absent means the item.
    */
   readonly input?: string;
   /**
-   * A CEL expression of type bool, for example `size(steps.clean.output) > 0`; false skips the step. Absent: the step runs.
+   * A CEL expression of type bool, for example `size(steps.clean.output) > 0`; false skips the step, all items of a forEach at once. Absent: the step runs.
    */
   readonly when?: string;
   /**
    * How long one attempt may take, wall clock, as a duration such as `30s` or `1m30s`, at most 576h. Absent: as the Processor says.
    */
   readonly timeout?: string;
+  /**
+   * Ignore: a failure of the step does not fail the run; its dependents run, and its output is null, with forEach null in place of each failed item. Absent: the Pipeline's failurePolicy decides.
+   */
+  readonly onFailure?: "Ignore";
+  readonly cache?: CacheSpec;
   readonly retry?: StepRetrySpec;
+}
+/**
+ * A step like those of the graph, of a Processor and without cache.
+ */
+export interface FinallyStepSpec {
+  /**
+   * The step's name, unique in its Pipeline, among the steps of the graph too: a DNS label (lower-case letters, digits and hyphens, at most 63 characters). With a hyphen in it, expressions say `steps['html-to-text'].output`; the dot would be a subtraction.
+   */
+  readonly name: string;
+  /**
+   * The name of the Processor, in the same namespace, that does the step's work.
+   */
+  readonly processor: string;
+  /**
+   * The steps of finally that must have ended before this one starts, at most 32. All steps of the graph have.
+   *
+   * Items: The name of another step of finally.
+   */
+  readonly dependsOn?: readonly string[];
+  /**
+   * Options for the processor, merged over the Processor's own, key by key. At most 4 KiB as JSON, after the merge.
+   */
+  readonly options?: Readonly<Record<string, Json>>;
+  /**
+   * A CEL expression that gives a map of options, merged over `options` when the step starts, for example `{'lang': parameters.language}`. It sees what `input` sees. What comes out is checked against the Processor's optionsSchema.
+   */
+  readonly optionsExpression?: string;
+  /**
+   * A CEL expression of a list, for example `steps.clean.output.uploads`: the step runs once for each item, at most 10,000, and its output is the list of their outputs in order. Each run receives its item, or what `input` gives; `input` and `optionsExpression` see `item` and `index`. Retries and timeout are each item's own.
+   */
+  readonly forEach?: string;
+  /**
+   * How many items of forEach run at once, from 1 to 1000, within the Pipeline's maxParallelSteps. Absent: as many as that allows.
+   */
+  readonly maxParallel?: number;
+  /**
+   * A CEL expression: what the step receives, for example `{'words': steps.count.output, 'lang': parameters.language}`. It sees `input`, `parameters`, `steps` (all of the graph, and ancestors in finally) and `execution`. Absent: the payload of the only dependency, or the Execution's input; with several payloads among its dependencies it is required. With forEach it also sees `item` and `index`, and absent means the item.
+   */
+  readonly input?: string;
+  /**
+   * A CEL expression of type bool, for example `execution.state == 'Failed'`; false skips the step, all items of a forEach at once. Absent: the step runs.
+   */
+  readonly when?: string;
+  /**
+   * How long one attempt may take, wall clock, as a duration such as `30s` or `1m30s`, at most 576h. Absent: as the Processor says.
+   */
+  readonly timeout?: string;
+  /**
+   * Ignore: a failure of the step does not fail the run; its dependents run, and its output is null, with forEach null in place of each failed item. Absent: a failure fails the run.
+   */
+  readonly onFailure?: "Ignore";
+  readonly retry?: StepRetrySpec;
+}
+/**
+ * One named output.
+ */
+export interface NamedOutput {
+  /**
+   * The output's name: a letter or '_', then letters, digits, '_' and '-'.
+   */
+  readonly name: string;
+  /**
+   * A CEL expression of its value. It sees what `output` sees: `input`, `parameters`, `steps` (all of the graph) and `execution`.
+   */
+  readonly value: string;
+}
+/**
+ * How many Executions of this Pipeline run at once, and what becomes of one more. Absent: no limit of its own.
+ */
+export interface ConcurrencySpec {
+  /**
+   * How many run at once, from 1 to 10000. Suspended ones do not count.
+   */
+  readonly limit: number;
+  /**
+   * What becomes of one more. Queue (default): it waits, phase Queued, until one has ended; those of higher priority first. Forbid: it fails with reason ConcurrencyForbidden. Replace: the oldest is cancelled with reason Replaced.
+   */
+  readonly policy: "Queue" | "Forbid" | "Replace";
+  /**
+   * How long an Execution may wait in the queue, as a duration such as `1h`, at most 576h; then it fails with reason QueueTimeout. Only with policy Queue. Absent: as long as it takes.
+   */
+  readonly queueTimeout?: string;
+}
+/**
+ * How many finished Executions of this Pipeline are kept; older ones are deleted.
+ */
+export interface HistoryLimitSpec {
+  /**
+   * How many that succeeded, from 0 to 100000. Absent: all.
+   */
+  readonly succeeded?: number;
+  /**
+   * How many that failed or were cancelled, from 0 to 100000. Absent: all.
+   */
+  readonly failed?: number;
 }
 /**
  * The graph and how its runs behave.
  */
 export interface PipelineSpec {
   /**
-   * What a failed step means for the others. Continue (default): its dependents are skipped, independent branches finish. FailFast: nothing new starts, running steps are aborted.
+   * In which order steps that are ready start when not all can; results are the same. WorkQueue (default): those on the longest path to the end first. LevelByLevel: level after level of the graph. Reactive: what became ready last first, so that data flows on. Hybrid: the backends (Local, RPC, WASM) take turns, so that none holds all places.
    */
-  readonly failurePolicy: "Continue" | "FailFast";
+  readonly strategy: "WorkQueue" | "LevelByLevel" | "Reactive" | "Hybrid";
+  /**
+   * What a failed step means for the others. Continue (default): its dependents are skipped, independent branches finish. FailFast: nothing new starts, running steps are aborted. BestEffort: as Continue, and the run succeeds if its output and its named outputs were produced.
+   */
+  readonly failurePolicy: "Continue" | "FailFast" | "BestEffort";
   /**
    * Steps of one Execution that run at once, from 1 to 1000; 16 unless said otherwise.
    */
   readonly maxParallelSteps: number;
   /**
-   * How long the whole run may take, as a duration such as `5m`, at most 576h. Absent: no limit.
+   * How long the whole run may take, as a duration such as `5m`, at most 576h; queued and suspended time is left out, and so is `finally`, which has `finallyTimeout`. Absent: no limit.
    */
   readonly timeout?: string;
   /**
@@ -428,13 +621,27 @@ export interface PipelineSpec {
    */
   readonly steps: readonly StepSpec[];
   /**
+   * Steps that run when all others have ended, after success, failure, timeout and a Graceful cancellation, not after an Immediate one; at most 32. They see all steps of the graph and `execution.state` (Succeeded, Failed or Cancelled). One that fails makes the run fail.
+   */
+  readonly finally?: readonly FinallyStepSpec[];
+  /**
+   * How long all of `finally` may take, as a duration such as `1m`: 1m unless said otherwise, at most 576h.
+   */
+  readonly finallyTimeout: string;
+  /**
    * A CEL expression: the output of the run, for example `steps.report.output`. Absent: the output of the only step on which no other depends; with several such steps it is required.
    */
   readonly output?: string;
   /**
+   * Further outputs of the run by name, at most 64, for example `[{name: top, value: steps.count.metadata.words}]`.
+   */
+  readonly outputs?: readonly NamedOutput[];
+  readonly concurrency?: ConcurrencySpec;
+  /**
    * After how many seconds its finished Executions are deleted, unless they say otherwise; 0 to 31536000 (a year). Absent: never.
    */
   readonly ttlSecondsAfterFinished?: number;
+  readonly historyLimit?: HistoryLimitSpec;
 }
 /**
  * The shape of the graph.
@@ -454,6 +661,19 @@ export interface GraphStatus {
   readonly width?: number;
 }
 /**
+ * Its unfinished Executions, counted at most every ten seconds; totals over time are metrics.
+ */
+export interface ExecutionCounts {
+  /**
+   * How many wait for a place.
+   */
+  readonly queued: number;
+  /**
+   * How many run.
+   */
+  readonly running: number;
+}
+/**
  * What the controller found. Written by the controller alone.
  */
 export interface PipelineStatus {
@@ -466,6 +686,7 @@ export interface PipelineStatus {
    */
   readonly conditions?: readonly Condition[];
   readonly graph?: GraphStatus;
+  readonly executions?: ExecutionCounts;
 }
 /**
  * A Pipeline is a graph of steps, each the work of a Processor. It says what depends on what and what each step receives, and knows nothing of how the Processors run. An Execution runs it.
@@ -482,15 +703,19 @@ export interface Pipeline extends KubernetesObject {
  */
 export interface InlinePipelineSpec {
   /**
-   * What a failed step means for the others. Continue (default): its dependents are skipped, independent branches finish. FailFast: nothing new starts, running steps are aborted.
+   * In which order steps that are ready start when not all can; results are the same. WorkQueue (default): those on the longest path to the end first. LevelByLevel: level after level of the graph. Reactive: what became ready last first, so that data flows on. Hybrid: the backends (Local, RPC, WASM) take turns, so that none holds all places.
    */
-  readonly failurePolicy: "Continue" | "FailFast";
+  readonly strategy: "WorkQueue" | "LevelByLevel" | "Reactive" | "Hybrid";
+  /**
+   * What a failed step means for the others. Continue (default): its dependents are skipped, independent branches finish. FailFast: nothing new starts, running steps are aborted. BestEffort: as Continue, and the run succeeds if its output and its named outputs were produced.
+   */
+  readonly failurePolicy: "Continue" | "FailFast" | "BestEffort";
   /**
    * Steps of one Execution that run at once, from 1 to 1000; 16 unless said otherwise.
    */
   readonly maxParallelSteps: number;
   /**
-   * How long the whole run may take, as a duration such as `5m`, at most 576h. Absent: no limit.
+   * How long the whole run may take, as a duration such as `5m`, at most 576h; queued and suspended time is left out, and so is `finally`, which has `finallyTimeout`. Absent: no limit.
    */
   readonly timeout?: string;
   /**
@@ -503,9 +728,21 @@ export interface InlinePipelineSpec {
    */
   readonly steps: readonly StepSpec[];
   /**
+   * Steps that run when all others have ended, after success, failure, timeout and a Graceful cancellation, not after an Immediate one; at most 32. They see all steps of the graph and `execution.state` (Succeeded, Failed or Cancelled). One that fails makes the run fail.
+   */
+  readonly finally?: readonly FinallyStepSpec[];
+  /**
+   * How long all of `finally` may take, as a duration such as `1m`: 1m unless said otherwise, at most 576h.
+   */
+  readonly finallyTimeout: string;
+  /**
    * A CEL expression: the output of the run, for example `steps.report.output`. Absent: the output of the only step on which no other depends; with several such steps it is required.
    */
   readonly output?: string;
+  /**
+   * Further outputs of the run by name, at most 64, for example `[{name: top, value: steps.count.metadata.words}]`.
+   */
+  readonly outputs?: readonly NamedOutput[];
 }
 /**
  * One parameter's value.
@@ -521,7 +758,20 @@ export interface ParameterValue {
   readonly value: Json;
 }
 /**
- * What the steps without dependencies receive: exactly one of `json`, `text`, `base64` and `configMapKeyRef`, in the object at most 256 KiB. Absent: JSON null.
+ * Content that is in the payload store of this namespace already, for input above 256 KiB.
+ */
+export interface PayloadInput {
+  /**
+   * The sha256 of the content, as `sha256:` and 64 lower-case hexadecimal digits: its name in the payload store.
+   */
+  readonly ref: string;
+  /**
+   * Its media type, application/octet-stream unless said otherwise; `application/json` makes it a value in expressions, `text/plain; charset=utf-8` a text.
+   */
+  readonly contentType: string;
+}
+/**
+ * What the steps without dependencies receive: exactly one of `json`, `text`, `base64`, `configMapKeyRef` and `payload`, in the object at most 256 KiB. Absent: JSON null.
  */
 export interface ExecutionInput {
   /**
@@ -537,9 +787,19 @@ export interface ExecutionInput {
    */
   readonly base64?: string;
   readonly configMapKeyRef?: ConfigMapKeyRef;
+  readonly payload?: PayloadInput;
 }
 /**
- * What to run, with what. Only `cancel` and `ttlSecondsAfterFinished` can be changed later.
+ * A finished run of the same Pipeline whose succeeded steps are taken over instead of run again, where the Pipeline, the Processors and what a step receives are the same.
+ */
+export interface RetryFromSpec {
+  /**
+   * The name of that Execution, in the same namespace.
+   */
+  readonly execution: string;
+}
+/**
+ * What to run, with what. Only `suspend`, `cancel` and `ttlSecondsAfterFinished` can be changed later.
  */
 export interface ExecutionSpec {
   /**
@@ -553,13 +813,35 @@ export interface ExecutionSpec {
   readonly parameters?: readonly ParameterValue[];
   readonly input?: ExecutionInput;
   /**
-   * None (default), or Immediate: running steps are aborted, nothing new starts. A cancellation cannot be taken back.
+   * Which of the Executions that wait for a place starts first: the one of the highest priority, then the oldest. From -1000000 to 1000000; 0 unless said otherwise.
    */
-  readonly cancel: "None" | "Immediate";
+  readonly priority: number;
+  /**
+   * true pauses the run between steps: nothing new starts, running steps finish, and its place goes to others. false (default) lets it go on where it was. Can be changed at any time.
+   */
+  readonly suspend: boolean;
+  /**
+   * None (default), Graceful: nothing new starts, running steps finish and `finally` runs, or Immediate: running steps are aborted. It can be changed forward only; a cancellation cannot be taken back.
+   */
+  readonly cancel: "None" | "Graceful" | "Immediate";
+  readonly retryFrom?: RetryFromSpec;
   /**
    * After how many seconds the finished Execution is deleted; 0 to 31536000 (a year). Absent: as its Pipeline says, else never.
    */
   readonly ttlSecondsAfterFinished?: number;
+}
+/**
+ * How long the run has been running, queued and suspended time left out; the Pipeline's timeout counts only this.
+ */
+export interface ActiveTime {
+  /**
+   * How long it was running before `since`, in milliseconds.
+   */
+  readonly beforeMs: number;
+  /**
+   * Since when it runs now. Absent: it does not.
+   */
+  readonly since?: string;
 }
 /**
  * The replica of the controller that runs it, and how often the run changed hands.
@@ -631,6 +913,7 @@ export interface StepRowError {
     | "ProcessorFailed"
     | "ProcessorCrashed"
     | "PayloadLost"
+    | "Interrupted"
     | "Cancelled"
     | "Internal";
   /**
@@ -645,6 +928,71 @@ export interface StepRowError {
    * The processor's own code, where it declared the failure.
    */
   readonly processorCode?: string;
+  readonly full?: PayloadRef;
+}
+/**
+ * One failed item.
+ */
+export interface ItemFailure {
+  /**
+   * The item's place in the list, from 0.
+   */
+  readonly index: number;
+  /**
+   * What went wrong, of the closed set of errors.
+   */
+  readonly code:
+    | "InvalidInput"
+    | "NotFound"
+    | "PayloadTooLarge"
+    | "Unavailable"
+    | "DeadlineExceeded"
+    | "ResourceExhausted"
+    | "SandboxViolation"
+    | "ProcessorFailed"
+    | "ProcessorCrashed"
+    | "PayloadLost"
+    | "Interrupted"
+    | "Cancelled"
+    | "Internal";
+  /**
+   * What went wrong, made for people; at most 1 KiB.
+   */
+  readonly message: string;
+}
+/**
+ * How the items of a forEach are. Their results are in the payload store; `millrace output EXECUTION STEP` fetches them.
+ */
+export interface FanOutRow {
+  /**
+   * How many items the list has.
+   */
+  readonly total: number;
+  /**
+   * How many succeeded.
+   */
+  readonly succeeded: number;
+  /**
+   * How many failed.
+   */
+  readonly failed: number;
+  /**
+   * How many were cancelled; absent for none.
+   */
+  readonly cancelled?: number;
+  /**
+   * Which have ended, as ranges of indexes such as `0-811,813`.
+   */
+  readonly done?: string;
+  readonly results?: PayloadRef;
+  /**
+   * A digest of the list, 32 hexadecimal digits: a run that is taken up again must find the same list.
+   */
+  readonly list?: string;
+  /**
+   * The failed items of the lowest indexes, at most 16; all are in `results`.
+   */
+  readonly failures?: readonly ItemFailure[];
 }
 /**
  * What did the work.
@@ -670,7 +1018,7 @@ export interface StepRowProcessor {
  */
 export interface StepRow {
   /**
-   * The step's name.
+   * The step's name; that of a step of a nested Pipeline is `OUTER/INNER`.
    */
   readonly name: string;
   /**
@@ -678,7 +1026,7 @@ export interface StepRow {
    */
   readonly state: "Waiting" | "Running" | "Retrying" | "Succeeded" | "Failed" | "Skipped" | "Cancelled";
   /**
-   * Why a step was skipped or cancelled, in CamelCase, from a closed set.
+   * Why a step was skipped or cancelled, how its failure was taken (Ignored), or where its result came from if it did not run (Cached, Reused); in CamelCase, from a closed set.
    */
   readonly reason?: string;
   /**
@@ -695,11 +1043,28 @@ export interface StepRow {
   readonly durationMs?: number;
   readonly output?: PayloadRow;
   /**
-   * What the processor said about its payload, at most 8 KiB.
+   * What the processor said about its payload, at most 8 KiB; larger metadata is in `metadataPayload`.
    */
   readonly metadata?: Readonly<Record<string, string>>;
+  readonly metadataPayload?: PayloadRef;
   readonly error?: StepRowError;
+  readonly items?: FanOutRow;
+  readonly log?: PayloadRef;
+  /**
+   * A digest of what the step received (payload, options and metadata), 32 hexadecimal digits: retryFrom takes a result over only where it is the same.
+   */
+  readonly request?: string;
   readonly processor?: StepRowProcessor;
+}
+/**
+ * One named output.
+ */
+export interface NamedOutputRow {
+  /**
+   * Its name.
+   */
+  readonly name: string;
+  readonly value: PayloadRow;
 }
 /**
  * How the run goes. Written by the controller alone.
@@ -712,7 +1077,7 @@ export interface ExecutionStatus {
   /**
    * Where the run is, for printing and selecting; programs read the conditions.
    */
-  readonly phase?: "Pending" | "Running" | "Succeeded" | "Failed" | "Cancelled";
+  readonly phase?: "Pending" | "Queued" | "Running" | "Suspended" | "Succeeded" | "Failed" | "Cancelled";
   /**
    * Succeeded: Unknown until the run ends, then True or False. Complete: the run ended, either way. Ready, Reconciling and Stalled: the same for programs that know kstatus only.
    */
@@ -729,16 +1094,25 @@ export interface ExecutionStatus {
    * When the run ended.
    */
   readonly completionTime?: string;
+  readonly active?: ActiveTime;
+  /**
+   * Since when it waits in the queue, for a place that its Pipeline's concurrency or its namespace's limit gives; queueTimeout counts from here. Absent: it does not wait there.
+   */
+  readonly queuedSince?: string;
   /**
    * The ControllerRevision that holds the Pipeline as it was when the run started: an edited or deleted Pipeline changes nothing for the run.
    */
   readonly pipelineRevision?: string;
   readonly owner?: ExecutionOwner;
   /**
-   * A row for each step.
+   * A row for each step, those of nested Pipelines and of `finally` too.
    */
   readonly steps?: readonly StepRow[];
   readonly output?: PayloadRow;
+  /**
+   * What the run gave by name, as the Pipeline's `outputs` say.
+   */
+  readonly outputs?: readonly NamedOutputRow[];
 }
 /**
  * An Execution is one run of a Pipeline, tracked in its status.

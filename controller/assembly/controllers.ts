@@ -1,18 +1,22 @@
 import type { PoolStats } from "../../backends/pool.ts";
+import { SlidingRetryBudgets } from "../../engine/run/retry-budget.ts";
+import type { KubernetesObject } from "../api/client.ts";
 import { executions, pipelines, processors } from "../api/kinds.ts";
-import type { Execution } from "../api/types.ts";
+import type { Execution, Pipeline } from "../api/types.ts";
 import { type Catalog, Register } from "../catalog.ts";
-import type { ExecutionController } from "../execution/controller.ts";
+import type { ExecutionController, ExecutionDependencies } from "../execution/controller.ts";
 import { createExecutionController } from "../execution/reconciler.ts";
 import type { NamespaceUids } from "../payloads/namespaces.ts";
 import type { PayloadStore } from "../payloads/store.ts";
-import { byProcessor, PipelineReconciler } from "../pipeline/reconciler.ts";
+import { dependentsOfProcessor, indexers as pipelineIndexers } from "../pipeline/dependents.ts";
+import { PipelineReconciler } from "../pipeline/reconciler.ts";
 import { RevisionStore } from "../pipeline/revision.ts";
-import { ConfigMapVersions } from "../processor/config-maps.ts";
+import { ConfigMapVersions, type ConfigMapVersionsOptions } from "../processor/config-maps.ts";
 import type { Backends } from "../processor/load.ts";
 import { ProcessorReconciler } from "../processor/reconciler.ts";
+import { ProcessorSecrets } from "../processor/secrets.ts";
 import { Versions } from "../processor/versions.ts";
-import { keyFor, keyOf, type ObjectKey } from "../runtime/object-key.ts";
+import { keyFor, type ObjectKey } from "../runtime/object-key.ts";
 import type { Indexer } from "../runtime/object-store.ts";
 import { StatusWriter } from "../runtime/status-writer.ts";
 import { Controlled } from "./controlled.ts";
@@ -25,6 +29,8 @@ export interface ControllersOptions {
   readonly uids: NamespaceUids;
   /** Empty: all. */
   readonly namespaces: readonly string[];
+  /** Executions of one namespace that run at the same time; 0: any number. */
+  readonly maxExecutionsPerNamespace: number;
 }
 
 /** Reconciles at once. A Processor's may wait for an endpoint for seconds, an Execution's for writes. */
@@ -37,6 +43,12 @@ const byRevision: Indexer = (object) => {
   return [keyFor({ namespace: metadata.namespace ?? "", name: status.pipelineRevision })];
 };
 
+/** Finds the Executions that name a Pipeline, by `namespace/name` of it. */
+const byPipeline: Indexer = (object) => {
+  const { metadata, spec } = object as Execution;
+  return spec.pipeline === undefined ? [] : [keyFor({ namespace: metadata.namespace ?? "", name: spec.pipeline })];
+};
+
 /** The three kinds' controllers, wired to each other by the catalog. */
 export class Controllers {
   readonly catalog: Catalog;
@@ -47,6 +59,7 @@ export class Controllers {
   readonly execution: ExecutionController;
   readonly versions: Versions;
   readonly configMaps: ConfigMapVersions;
+  readonly secrets: ProcessorSecrets;
   readonly #options: ControllersOptions;
   readonly #processorReconciler: ProcessorReconciler;
   readonly #pipelineReconciler: PipelineReconciler;
@@ -59,9 +72,17 @@ export class Controllers {
       "processors" | "pipelines"
     >;
     this.revisions = new RevisionStore({ client, clock: ports.clock, schemas });
-    this.versions = new Versions({ ports, logger, metrics, budget, entries: entries.processors });
+    this.secrets = new ProcessorSecrets(this.#named());
+    this.versions = new Versions({
+      ports,
+      logger,
+      metrics,
+      budget,
+      entries: entries.processors,
+      secrets: this.secrets,
+    });
     this.processors = this.#controlledProcessors();
-    this.configMaps = this.#configMapVersions();
+    this.configMaps = new ConfigMapVersions(this.#named());
     this.#processorReconciler = this.#newProcessorReconciler();
     this.pipelines = this.#controlledPipelines();
     this.#pipelineReconciler = this.#newPipelineReconciler(entries);
@@ -94,6 +115,7 @@ export class Controllers {
   work(): void {
     this.processors.work(this.#processorReconciler);
     this.pipelines.work(this.#pipelineReconciler);
+    this.execution.begin();
     this.executions.work(this.execution);
   }
 
@@ -113,9 +135,10 @@ export class Controllers {
     if (this.processors.kind.get(key) !== undefined) this.versions.announceNew(key);
   }
 
-  #configMapVersions(): ConfigMapVersions {
+  /** For objects that Processors name: a change of one enqueues them. */
+  #named(): ConfigMapVersionsOptions {
     const { watchClient: client, ports, logger, metrics } = this.#options.runtime;
-    return new ConfigMapVersions({
+    return {
       client,
       ports,
       logger,
@@ -123,7 +146,7 @@ export class Controllers {
       onChange: (keys) => {
         for (const key of keys) this.processors.queue.add(key);
       },
-    });
+    };
   }
 
   #newProcessorReconciler(): ProcessorReconciler {
@@ -137,6 +160,7 @@ export class Controllers {
       processors: this.processors.kind,
       versions: this.versions,
       configMaps: this.configMaps,
+      secrets: this.secrets,
       statuses: statusWriter(runtime, this.processors),
     });
   }
@@ -148,8 +172,10 @@ export class Controllers {
       namespaces,
       resource: pipelines,
       concurrency: concurrency.pipelines,
-      indexers: { processor: byProcessor },
-      onChange: (key) => this.#pipelineReconciler.announceNew(key),
+      indexers: pipelineIndexers,
+      onChange: (key) => {
+        for (const outer of this.#pipelineReconciler.announce(key)) this.pipelines.queue.add(outer);
+      },
     });
   }
 
@@ -164,16 +190,17 @@ export class Controllers {
       processors: this.processors.kind,
       catalogued: entries.processors,
       entries: entries.pipelines,
-      statuses: statusWriter(runtime, this.pipelines),
+      // The Execution controller writes how many of its Executions wait and run.
+      statuses: statusWriter(runtime, this.pipelines, ["executions"]),
     });
   }
 
   #enqueuePipelinesOf(processor: ObjectKey): void {
-    for (const object of this.pipelines.kind.byIndex("processor", processor)) this.pipelines.queue.add(keyOf(object));
+    for (const key of dependentsOfProcessor(this.pipelines.kind, processor)) this.pipelines.queue.add(key);
   }
 
   #newExecutionController(): ExecutionController {
-    const { runtime, payloads, uids } = this.#options;
+    const { runtime, payloads, uids, maxExecutionsPerNamespace: maxPerNamespace } = this.#options;
     const { client, ports, events, logger, metrics, replica } = runtime;
     return createExecutionController({
       client,
@@ -182,13 +209,25 @@ export class Controllers {
       payloads,
       namespaces: uids,
       cached: (key) => this.executions.kind.get(key),
+      list: () => this.executions.kind.list(),
+      ofPipeline: (pipeline) => this.executions.kind.byIndex("pipeline", pipeline),
+      recordedCounts: (pipeline) => this.#recordedCounts(pipeline),
       observe: (object) => this.executions.kind.observe(object),
       enqueue: (key) => this.executions.queue.add(key),
       events,
       logger,
       metrics,
+      retryBudgets: new SlidingRetryBudgets(ports.clock),
       replica,
+      maxPerNamespace,
     });
+  }
+
+  #recordedCounts(pipeline: ObjectKey): ReturnType<ExecutionDependencies["recordedCounts"]> {
+    const object = this.pipelines.kind.get(pipeline) as Pipeline | undefined;
+    if (object === undefined) return undefined;
+    const counts = object.status?.executions;
+    return counts === undefined ? {} : { counts };
   }
 
   #controlledExecutions(): Controlled {
@@ -198,12 +237,17 @@ export class Controllers {
       namespaces,
       resource: executions,
       concurrency: concurrency.executions,
-      indexers: { revision: byRevision },
+      indexers: { revision: byRevision, pipeline: byPipeline },
       transform: this.execution.slim,
     });
   }
 }
 
-function statusWriter({ client, ports, logger }: Runtime, { kind, resource }: Controlled): StatusWriter {
-  return new StatusWriter({ client, resource, ports, logger, onWritten: (object) => kind.observe(object) });
+function statusWriter(
+  { client, ports, logger }: Runtime,
+  { kind, resource }: Controlled,
+  foreign: readonly string[] = [],
+): StatusWriter {
+  const onWritten = (object: KubernetesObject) => kind.observe(object);
+  return new StatusWriter({ client, resource, ports, logger, onWritten, foreign });
 }

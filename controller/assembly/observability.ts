@@ -1,3 +1,4 @@
+import type { StoreBudget } from "../payloads/store-budget.ts";
 import { type HealthCheck, type ListenAddress, type ProbeServerOptions, startProbeServer } from "../runtime/health.ts";
 import type { GaugeSource } from "../runtime/metrics.ts";
 import type { Controllers } from "./controllers.ts";
@@ -6,6 +7,7 @@ import type { Runtime } from "./runtime.ts";
 export interface Observed {
   readonly runtime: Runtime;
   readonly controllers: Controllers;
+  readonly store: { readonly budget: StoreBudget };
   readonly options: {
     /** Absent: not served. */
     readonly metrics?: ListenAddress;
@@ -67,7 +69,7 @@ function healthChecks({ controllers }: Observed): readonly HealthCheck[] {
   ];
 }
 
-function gauges({ controllers, runtime }: Observed): readonly GaugeSource[] {
+function gauges({ controllers, runtime, store }: Observed): readonly GaugeSource[] {
   const { versions, execution, configMaps } = controllers;
   const { budget } = runtime;
   return [
@@ -117,9 +119,30 @@ function gauges({ controllers, runtime }: Observed): readonly GaugeSource[] {
         free: budget.freeBytes,
       }),
     ),
-    gauge("millrace_executions", "Executions that run, and those that wait for a place.", () => ({
-      ...execution.load,
-    })),
+    gauge(
+      "millrace_payload_store_bytes",
+      "Bytes in the payload store, and how many it may have where that is limited.",
+      () => {
+        const { usedBytes, limits } = store.budget;
+        return { used: usedBytes, ...(limits.totalBytes === undefined ? {} : { limit: limits.totalBytes }) };
+      },
+    ),
+    {
+      name: "millrace_executions_running",
+      help: "Executions that hold a place to run in.",
+      labels: [],
+      *read() {
+        yield { labels: {}, value: execution.load.running };
+      },
+    },
+    {
+      name: "millrace_executions_queued",
+      help: "Executions that wait for a place, by the limit that keeps them waiting: Pipeline, Namespace or Process.",
+      labels: ["limit"],
+      *read() {
+        for (const [limit, value] of Object.entries(execution.queued)) yield { labels: { limit }, value };
+      },
+    },
     gauge("millrace_config_map_watches", "ConfigMaps with modules.", () => ({ watched: configMaps.size })),
   ];
 }

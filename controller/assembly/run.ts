@@ -1,10 +1,10 @@
 import type { Ports } from "../../engine/clock.ts";
 import { advertisedUrl } from "../payloads/addresses.ts";
-import { runPayloadSweep } from "../payloads/cluster-sweep.ts";
+import { PayloadSweeper } from "../payloads/cluster-sweep.ts";
 import { type PayloadEndpoint, payloadEndpointAnnotation, servePayloads } from "../payloads/endpoint.ts";
 import { FileSystemStore } from "../payloads/file-system.ts";
 import { NamespaceUids } from "../payloads/namespaces.ts";
-import type { PayloadStore } from "../payloads/store.ts";
+import type { StoreLimits } from "../payloads/store-budget.ts";
 import { runRevisionSweep } from "../pipeline/revision-sweep.ts";
 import { configMapKeyReader } from "../processor/config-map-key.ts";
 import { type Backends, createBackends } from "../processor/load.ts";
@@ -35,7 +35,11 @@ export interface ControllerOptions {
   readonly modulesDir?: string;
   /** Absolute; made when it is not there. */
   readonly payloadsDir: string;
+  /** Absent: none. */
+  readonly payloadLimits?: StoreLimits;
   readonly allowIsolation: readonly string[];
+  /** Executions of one namespace that run at the same time; default 0: any number. */
+  readonly maxExecutionsPerNamespace?: number;
   /** Absent: not served. */
   readonly metrics?: ListenAddress;
   /** Absent: not served. */
@@ -65,7 +69,8 @@ interface Parts {
   readonly options: ControllerOptions;
   readonly runtime: Runtime;
   readonly backends: Backends;
-  readonly store: PayloadStore;
+  readonly store: FileSystemStore;
+  readonly sweeper: PayloadSweeper;
   readonly uids: NamespaceUids;
   readonly controllers: Controllers;
 }
@@ -98,31 +103,48 @@ async function build(
   opened: AsyncDisposableStack,
   interrupted: AbortSignal,
 ): Promise<Parts> {
-  const { ports, namespaces, allowIsolation, pluginsDir, modulesDir, payloadsDir, replica, lease } = options;
+  const { ports, version, namespaces, allowIsolation, pluginsDir, modulesDir, lease } = options;
   await checkDirectories(options);
   const runtime = opened.use(createRuntime(options));
   const { client } = runtime;
   const leaseNamespace = lease === undefined ? {} : { leaseNamespace: lease.namespace };
   await preflight({ client, namespaces, ...leaseNamespace }, interrupted);
-  const writer = replica.replaceAll(".", "-");
-  const store = opened.use(new FileSystemStore({ root: payloadsDir, clock: ports.clock, writer }));
+  const uids = new NamespaceUids(client, ports.clock);
+  const { store, sweeper } = openStore(options, runtime, uids);
+  opened.use(store);
+  await store.count(interrupted);
   const directories = { ...(pluginsDir && { pluginsDir }), ...(modulesDir && { modulesDir }) };
   const readConfigMapKey = configMapKeyReader(client);
-  const backends = opened.use(createBackends({ ports, allowIsolation, readConfigMapKey, ...directories }));
-  const uids = new NamespaceUids(client, ports.clock);
-  const controllers = new Controllers({ runtime, backends, payloads: store, uids, namespaces });
+  const backends = opened.use(createBackends({ ports, version, allowIsolation, readConfigMapKey, ...directories }));
+  const { maxExecutionsPerNamespace = 0 } = options;
+  const payloads = store;
+  const controllers = new Controllers({ runtime, backends, payloads, uids, namespaces, maxExecutionsPerNamespace });
   for (const { kind } of controllers.all) opened.use(kind);
   opened.use(controllers.configMaps);
+  opened.use(controllers.secrets);
   opened.use(controllers.versions);
-  return { options, runtime, backends, store, uids, controllers };
+  return { options, runtime, backends, store, sweeper, uids, controllers };
+}
+
+/** The store, and what makes room in it: each needs the other. */
+function openStore(
+  { payloadsDir, payloadLimits: limits = {}, replica, namespaces }: ControllerOptions,
+  { client, ports, logger }: Runtime,
+  uids: NamespaceUids,
+): Pick<Parts, "store" | "sweeper"> {
+  const writer = replica.replaceAll(".", "-");
+  const makeRoom = (signal: AbortSignal) => sweeper.sweepEarly(signal);
+  const store = new FileSystemStore({ root: payloadsDir, clock: ports.clock, writer, limits, makeRoom });
+  const sweeper = new PayloadSweeper({ client, ports, logger, store, uids, namespaces });
+  return { store, sweeper };
 }
 
 function startEndpoint(
-  { runtime, store, uids }: Parts,
+  { runtime, store, uids, options }: Parts,
   address: NonNullable<ControllerOptions["payloads"]>,
 ): Promise<PayloadEndpoint> {
   const { client, ports, logger } = runtime;
-  return servePayloads({ client, ports, logger, store, namespaces: uids, ...address });
+  return servePayloads({ client, ports, logger, store, namespaces: uids, worksIn: options.namespaces, ...address });
 }
 
 /** Rejects when a kind cannot be listed within two minutes. */
@@ -182,7 +204,7 @@ async function work(
   return end;
 }
 
-function startSweeps({ options, runtime, controllers, store, uids }: Parts, signal: AbortSignal): Promise<void>[] {
+function startSweeps({ options, runtime, controllers, sweeper }: Parts, signal: AbortSignal): Promise<void>[] {
   const { client, ports, logger } = runtime;
   const { namespaces } = options;
   const pipelines = controllers.catalog.pipelines;
@@ -190,7 +212,7 @@ function startSweeps({ options, runtime, controllers, store, uids }: Parts, sign
   const scope = namespaces.length === 0 ? {} : { namespaces };
   return [
     runRevisionSweep({ client, ports, logger, pipelines, revisions: controllers.revisions, isNamed, ...scope }, signal),
-    runPayloadSweep({ client, ports, logger, store, uids, namespaces }, signal),
+    sweeper.run(signal),
   ];
 }
 

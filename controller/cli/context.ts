@@ -11,8 +11,10 @@ export interface CliContext {
   readonly stdout: TerminalStream;
   readonly stderr: TerminalStream;
   readonly ports: Ports;
-  /** Aborts on the first SIGINT or SIGTERM: end in order. The second one ends the process. */
+  /** Aborts on the first SIGINT or SIGTERM: end in order. The second one ends the process, unless `takeSecondInterrupt` was called. */
   readonly interrupted: AbortSignal;
+  /** For a command that has two ways to end in order: aborts on the second signal, and only the third one ends the process. */
+  readonly takeSecondInterrupt: () => AbortSignal;
 }
 
 /** Where a command writes; a terminal if `isTTY`. */

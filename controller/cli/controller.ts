@@ -3,7 +3,7 @@ import { hostname } from "node:os";
 import { join, resolve } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { MillraceError } from "../../engine/errors.ts";
-import { parseDurationMs } from "../api/quantities.ts";
+import { parseBytes, parseDurationMs } from "../api/quantities.ts";
 import type { ControllerOptions } from "../assembly/run.ts";
 import { refusalOfServer } from "../payloads/addresses.ts";
 import type { ListenAddress } from "../runtime/health.ts";
@@ -18,6 +18,8 @@ interface Flags {
   readonly pluginsDir?: string;
   readonly modulesDir?: string;
   readonly payloadsDir?: string;
+  readonly payloadStoreSize?: number;
+  readonly payloadStoreNamespaceSize?: number;
   readonly allowIsolation: readonly string[];
   readonly metricsBindAddress: ListenAddress | "off";
   readonly healthProbeBindAddress: ListenAddress | "off";
@@ -31,6 +33,7 @@ interface Flags {
   readonly logLevel: LogLevel;
   readonly logFormat: "json" | "pretty";
   readonly shutdownGracePeriod: number;
+  readonly maxExecutionsPerNamespace: number;
 }
 
 const examples = `
@@ -80,12 +83,26 @@ function processOptions(): readonly Option[] {
       "where payloads over 4 KiB are kept; on a disk that outlives the process (default: $XDG_STATE_HOME/millrace/payloads)",
     ),
     new Option(
+      "--payload-store-size <bytes>",
+      "the most that may be kept there, such as 50Gi; a step with more to keep fails (default: no limit)",
+    ).argParser(storeBytes),
+    new Option(
+      "--payload-store-namespace-size <bytes>",
+      "the most that may be kept there for one namespace (default: no limit)",
+    ).argParser(storeBytes),
+    new Option(
       "--allow-isolation <name>",
       "allow less isolation than the default: Inline runs modules in the controller's own thread",
     )
       .choices(["Inline"])
       .argParser(collectIsolation)
       .default([], "none"),
+    new Option(
+      "--max-executions-per-namespace <number>",
+      "how many Executions of one namespace run at once, the others are queued; 0 for any number",
+    )
+      .argParser(count)
+      .default(0, "0"),
     new Option("--log-level <level>", "what is logged, to stderr")
       .choices(["trace", "debug", "info", "warn", "error"])
       .default("info"),
@@ -162,7 +179,12 @@ async function optionsFrom(flags: Flags, context: CliContext): Promise<Omit<Cont
     namespaces: flags.namespace,
     allowIsolation: flags.allowIsolation,
     payloadsDir: resolve(context.cwd, flags.payloadsDir ?? defaultPayloadsDir(context)),
+    payloadLimits: {
+      ...(flags.payloadStoreSize && { totalBytes: flags.payloadStoreSize }),
+      ...(flags.payloadStoreNamespaceSize && { namespaceBytes: flags.payloadStoreNamespaceSize }),
+    },
     shutdownGraceMs: flags.shutdownGracePeriod,
+    maxExecutionsPerNamespace: flags.maxExecutionsPerNamespace,
     ...(flags.pluginsDir && { pluginsDir: resolve(context.cwd, flags.pluginsDir) }),
     ...(flags.modulesDir && { modulesDir: resolve(context.cwd, flags.modulesDir) }),
     ...(metrics === "off" ? {} : { metrics }),
@@ -236,6 +258,20 @@ function collect(value: string, previous: readonly string[]): readonly string[] 
 function collectIsolation(value: string, previous: readonly string[]): readonly string[] {
   if (value !== "Inline") throw new InvalidArgumentError("Allowed choices are Inline.");
   return collect(value, previous);
+}
+
+function storeBytes(text: string): number {
+  try {
+    return parseBytes(text, "size");
+  } catch (error) {
+    throw new InvalidArgumentError((error as Error).message);
+  }
+}
+
+function count(text: string): number {
+  const number = Number(text);
+  if (/^[0-9]+$/.test(text) && Number.isSafeInteger(number)) return number;
+  throw new InvalidArgumentError("It is not a whole number from 0 on.");
 }
 
 function graceMs(text: string): number {

@@ -1,13 +1,27 @@
 import { Command, CommanderError } from "commander";
 import { type CliContext, CliError, type ExitCode, exitCodes } from "./context.ts";
 
+interface Entry {
+  /** Under which the help lists it. */
+  readonly group: string;
+  readonly load: (context: CliContext) => Promise<Command>;
+}
+
+const here = "Without a cluster:";
+const cluster = "Runs in a cluster, and saved ones:";
+const server = "The controller:";
+
 /** A file a command; one that is not asked for is not loaded, as loading is most of what a short command costs. */
-const commands: Readonly<Record<string, (context: CliContext) => Promise<Command>>> = {
-  run: async (context) => (await import("./run.ts")).runCommand(context),
-  validate: async (context) => (await import("./validate.ts")).validateCommand(context),
-  graph: async (context) => (await import("./graph.ts")).graphCommand(context),
-  output: async (context) => (await import("./output.ts")).outputCommand(context),
-  controller: async (context) => (await import("./controller.ts")).controllerCommand(context),
+const commands: Readonly<Record<string, Entry>> = {
+  run: { group: here, load: async (context) => (await import("./run.ts")).runCommand(context) },
+  validate: { group: here, load: async (context) => (await import("./validate.ts")).validateCommand(context) },
+  graph: { group: here, load: async (context) => (await import("./graph.ts")).graphCommand(context) },
+  create: { group: cluster, load: async (context) => (await import("./create.ts")).createCommand(context) },
+  inspect: { group: cluster, load: async (context) => (await import("./inspect.ts")).inspectCommand(context) },
+  logs: { group: cluster, load: async (context) => (await import("./logs.ts")).logsCommand(context) },
+  output: { group: cluster, load: async (context) => (await import("./output.ts")).outputCommand(context) },
+  delete: { group: cluster, load: async (context) => (await import("./delete.ts")).deleteCommand(context) },
+  controller: { group: server, load: async (context) => (await import("./controller.ts")).controllerCommand(context) },
 };
 
 /** Runs one command line (without `node` and the script) and says what to exit with. Never throws. */
@@ -28,9 +42,10 @@ async function buildProgram(args: readonly string[], context: CliContext): Promi
     .helpOption("-h, --help", "print help for a command")
     .helpCommand("help [command]", "print help for a command")
     .addHelpText("after", examples);
-  const load = commands[args[0] ?? ""];
-  const wanted = load === undefined ? Object.values(commands) : [load];
-  for (const build of wanted) program.addCommand(configure(await build(context), context));
+  const asked = commands[args[0] ?? ""];
+  for (const { group, load } of asked === undefined ? Object.values(commands) : [asked]) {
+    program.addCommand(configure(await load(context), context).helpGroup(group));
+  }
   return program;
 }
 
@@ -39,11 +54,15 @@ Examples:
   millrace run -f manifests/ article --input @book.txt     run a Pipeline here, without a cluster
   millrace validate -f manifests/                          check manifests as the API server would
   millrace graph -f manifests/ article -o mermaid          draw a Pipeline
-  millrace controller                                      run the controller against a cluster
-  millrace output article-x7k2p > report.txt               print what an Execution produced`;
+  millrace create article --input @book.txt --wait         run a Pipeline in the cluster
+  millrace inspect article-x7k2p --watch                   see how an Execution goes
+  millrace logs article-x7k2p count                        print what a step logged
+  millrace output article-x7k2p > report.txt               print what an Execution produced
+  millrace controller                                      run the controller against a cluster`;
 
-/** Output goes to the context's streams, and commander throws instead of exiting. */
+/** Output goes to the context's streams, and commander throws instead of exiting; of subcommands too. */
 function configure(command: Command, context: CliContext): Command {
+  for (const subcommand of command.commands) configure(subcommand, context);
   return (
     command
       .exitOverride()

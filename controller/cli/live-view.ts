@@ -1,41 +1,51 @@
 import { createLogUpdate } from "log-update";
-import { createColors } from "picocolors";
 import type { Ports, Timer } from "../../engine/clock.ts";
 import type { RunEvent } from "../../engine/outcome.ts";
 import type { Plan } from "../../engine/plan.ts";
-import type { TerminalStream } from "./context.ts";
+import type { CliContext, TerminalStream } from "./context.ts";
+import { type GraphNode, graphNodes } from "./graph-nodes.ts";
+import { glyphOf } from "./row-words.ts";
 import { stepTree } from "./step-tree.ts";
-import { errorText, outcomeText, type RunView, type StepView, StepViews } from "./step-views.ts";
+import { detailText, type RunView, type StepView, StepViews } from "./step-views.ts";
+import { type TerminalStyle, terminalStyle } from "./terminal.ts";
+import { padded, shortenedEnd } from "./text-width.ts";
 
 const frames = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"] as const;
+const asciiFrames = ["|", "/", "-", "\\"] as const;
 const frameMs = 80;
-/** What is left of a terminal of 24 lines for a tree that fits. */
-const linesKept = 2;
+/** What is left of a terminal of 24 lines for a tree that fits: the cursor's line, and that of a note. */
+const linesKept = 3;
+
+interface LiveRow {
+  readonly step: number;
+  /** With the characters that lead to it. */
+  readonly label: string;
+}
 
 /** The tree of steps, drawn again in place while the run goes on. */
 export class LiveView implements RunView {
-  readonly #plan: Plan;
   readonly #stream: TerminalStream & { readonly rows?: number };
+  readonly #env: CliContext["env"];
   readonly #ports: Ports;
   readonly #views: StepViews;
-  readonly #colors: ReturnType<typeof createColors>;
   readonly #log: ReturnType<typeof createLogUpdate>;
-  readonly #rows: ReturnType<typeof stepTree>;
+  readonly #rows: readonly LiveRow[];
   readonly #nameWidth: number;
   #frame = 0;
   #timer: Timer | undefined;
+  #note: string | undefined;
   #ended = false;
 
-  constructor(plan: Plan, stream: TerminalStream, ports: Ports, withColor: boolean) {
-    this.#plan = plan;
-    this.#stream = stream;
+  constructor(plan: Plan, { stderr, env, ports }: CliContext) {
+    this.#stream = stderr;
+    this.#env = env;
     this.#ports = ports;
     this.#views = new StepViews(plan, ports);
-    this.#colors = createColors(withColor);
     // The view writes to the terminal's own stream type, of which log-update wants no more than this.
-    this.#log = createLogUpdate(stream as NodeJS.WriteStream);
-    this.#rows = stepTree(plan.steps);
-    this.#nameWidth = Math.max(...this.#rows.map((row) => row.prefix.length + this.#name(row.step).length));
+    this.#log = createLogUpdate(stderr as NodeJS.WriteStream);
+    const { main, after } = graphNodes(plan);
+    this.#rows = [...liveRows(main, ""), ...liveRows(after, "")];
+    this.#nameWidth = Math.max(...this.#rows.map(({ label }) => label.length));
     this.#draw();
     this.#tick();
   }
@@ -44,11 +54,16 @@ export class LiveView implements RunView {
     this.#views.apply(event);
   }
 
+  note(text: string): void {
+    this.#note = text;
+  }
+
   end(): void {
     if (this.#ended) return;
     this.#ended = true;
     this.#timer?.cancel();
-    this.#log(this.#lines(this.#rows).join("\n"));
+    this.#note = undefined;
+    this.#log(this.#text(this.#rows));
     this.#log.done();
   }
 
@@ -63,53 +78,41 @@ export class LiveView implements RunView {
   /** A tree higher than the terminal shows the part where something runs. */
   #draw(): void {
     const height = Math.max(1, (this.#stream.rows ?? 24) - linesKept);
-    const running = this.#rows.findIndex(({ step }) => this.#isRunning(this.#views.at(step)));
+    const running = this.#rows.findIndex(({ step }) => isRunning(this.#views.at(step)));
     const from = Math.max(0, Math.min(running - Math.floor(height / 2), this.#rows.length - height));
-    this.#log(this.#lines(this.#rows.slice(from, from + height)).join("\n"));
+    this.#log(this.#text(this.#rows.slice(from, from + height)));
   }
 
-  #lines(rows: ReturnType<typeof stepTree>): string[] {
-    const columns = this.#stream.columns ?? 80;
+  #text(rows: readonly LiveRow[]): string {
+    const style = terminalStyle(this.#stream, this.#env);
     // A long name leaves at least half of the line to what there is to say.
-    const nameWidth = Math.min(this.#nameWidth, Math.floor(columns / 2));
-    return rows.map(({ step, prefix }) => {
+    const nameWidth = Math.min(this.#nameWidth, Math.floor(style.columns / 2));
+    const lines = rows.map(({ step, label }) => {
       const view = this.#views.at(step);
-      const name = shortened(`${prefix}${this.#name(step)}`, nameWidth).padEnd(nameWidth);
-      const detail = shortened(this.#detail(view).replaceAll(/\s+/g, " "), columns - nameWidth - 12);
-      return `${this.#glyph(view)} ${name} ${this.#views.duration(view).padStart(7)}  ${this.#colors.dim(detail)}`.trimEnd();
+      const name = padded(shortenedEnd(label, nameWidth), nameWidth);
+      const detail = shortenedEnd(detailText(view).replaceAll(/\s+/g, " "), style.columns - nameWidth - 12);
+      return `${this.#glyph(view, style)} ${name} ${this.#views.duration(view).padStart(7)}  ${style.colors.dim(detail)}`.trimEnd();
     });
+    return style.symbols([...lines, ...(this.#note === undefined ? [] : [this.#note])].join("\n"));
   }
 
-  #glyph(view: StepView): string {
-    const colors = this.#colors;
-    switch (view.result?.state) {
-      case "Succeeded":
-        return colors.green("✔");
-      case "Failed":
-        return colors.red("✖");
-      case "Skipped":
-      case "Cancelled":
-        return colors.yellow("–");
-      default:
-        return this.#isRunning(view) ? colors.cyan(frames[this.#frame % frames.length] ?? "") : colors.dim("·");
-    }
-  }
-
-  #detail(view: StepView): string {
-    if (view.result !== undefined) return outcomeText(view.result);
-    return view.retrying === undefined ? "" : `attempt ${view.retrying.attempt}: ${errorText(view.retrying.error)}`;
-  }
-
-  #isRunning(view: StepView): boolean {
-    return view.startedAt !== undefined && view.result === undefined;
-  }
-
-  #name(step: number): string {
-    return this.#plan.steps[step]?.name ?? "";
+  #glyph(view: StepView, style: TerminalStyle): string {
+    if (view.result !== undefined || !isRunning(view)) return glyphOf(view.result, style);
+    const shown = style.isAscii ? asciiFrames : frames;
+    return style.colors.cyan(shown[this.#frame % shown.length] ?? "");
   }
 }
 
-/** The text in at most that many characters, and an ellipsis where something is missing. */
-function shortened(text: string, width: number): string {
-  return text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`;
+/** Steps of a Pipeline that is brought in stand under the step that does. */
+function liveRows(nodes: readonly GraphNode[], margin: string): readonly LiveRow[] {
+  return stepTree(nodes).flatMap(({ step, prefix, indent }) => {
+    const node = nodes[step];
+    if (node === undefined) return [];
+    const row = { step: node.step.index, label: `${margin}${prefix}${node.name}` };
+    return [row, ...liveRows(node.group?.nodes ?? [], `${margin}${indent}┊  `)];
+  });
+}
+
+function isRunning(view: StepView): boolean {
+  return view.startedAt !== undefined && view.result === undefined;
 }

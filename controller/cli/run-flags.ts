@@ -8,5 +8,7 @@ export interface RunFlags {
   readonly pluginsDir?: string;
   readonly modulesDir?: string;
   readonly allowIsolation: readonly string[];
+  readonly save?: string;
+  readonly logs?: true;
   readonly quiet?: true;
 }

@@ -4,6 +4,8 @@ export interface TreeStep {
   /** Indices into the same list. */
   readonly dependencies: readonly number[];
   readonly dependents: readonly number[];
+  /** How many steps of a path it stands for: an inlined Pipeline is drawn as one. Default 1. */
+  readonly length?: number;
 }
 
 export interface TreeRow {
@@ -11,6 +13,8 @@ export interface TreeRow {
   readonly step: number;
   /** Box-drawing characters that lead to the name; empty for a root. */
   readonly prefix: string;
+  /** What stands before the rows below it, up to their own branch. */
+  readonly indent: string;
   /** Dependencies besides the one that the row hangs under, by name. */
   readonly alsoAfter: readonly string[];
 }
@@ -27,7 +31,7 @@ export function stepTree(steps: readonly TreeStep[]): readonly TreeRow[] {
   for (let row = pending.pop(); row !== undefined; row = pending.pop()) {
     const { step, prefix, indent } = row;
     const others = (steps[step]?.dependencies ?? []).filter((dependency) => dependency !== parents[step]);
-    rows.push({ step, prefix, alsoAfter: others.map((dependency) => steps[dependency]?.name ?? "") });
+    rows.push({ step, prefix, indent, alsoAfter: others.map((dependency) => steps[dependency]?.name ?? "") });
     const below = children.get(step) ?? [];
     for (let index = below.length - 1; index >= 0; index -= 1) {
       const last = index === below.length - 1;
@@ -41,24 +45,25 @@ export function stepTree(steps: readonly TreeStep[]): readonly TreeRow[] {
   return rows;
 }
 
-/** By step: the dependency with the highest level, or -1 for a root. */
+/** By step: the dependency whose end comes last, or -1 for a root. */
 function parentsOf(steps: readonly TreeStep[]): readonly number[] {
-  const levels = levelsOf(steps);
+  const ends = endsOf(steps);
   return steps.map(({ dependencies }) =>
-    dependencies.reduce((best, next) => ((levels[next] ?? 0) > (levels[best] ?? -1) ? next : best), -1),
+    dependencies.reduce((best, next) => ((ends[next] ?? 0) > (ends[best] ?? -1) ? next : best), -1),
   );
 }
 
-function levelsOf(steps: readonly TreeStep[]): readonly number[] {
-  const levels = steps.map(() => 0);
+/** By step: the length of the longest path that it ends. */
+function endsOf(steps: readonly TreeStep[]): readonly number[] {
+  const ends = steps.map(({ length = 1 }) => length);
   const waitingFor = steps.map(({ dependencies }) => dependencies.length);
   const ready = [...steps.keys()].filter((step) => waitingFor[step] === 0);
   for (const step of ready) {
     for (const next of steps[step]?.dependents ?? []) {
-      levels[next] = Math.max(levels[next] ?? 0, (levels[step] ?? 0) + 1);
+      ends[next] = Math.max(ends[next] ?? 0, (ends[step] ?? 0) + (steps[next]?.length ?? 1));
       waitingFor[next] = (waitingFor[next] ?? 0) - 1;
       if (waitingFor[next] === 0) ready.push(next);
     }
   }
-  return levels;
+  return ends;
 }

@@ -1,11 +1,13 @@
 import { dirname, resolve } from "node:path";
 import { addAbortSignal } from "node:stream";
-import type { Problem } from "../../engine/pipeline.ts";
+import type { Problem, ProcessorFacts } from "../../engine/pipeline.ts";
 import type { SchemaCompiler } from "../api/json-schema.ts";
 import { type LocatedObject, type LocatedProblem, loadManifests, locate } from "../api/manifests.ts";
-import type { Pipeline, Processor } from "../api/types.ts";
-import { checkPipeline, type KnownProcessor, type PipelineCheck, usesSchemas } from "../pipeline/check.ts";
-import { optionsSchemaOf, processorFacts } from "../processor/spec.ts";
+import type { Pipeline, PipelineSpec, Processor } from "../api/types.ts";
+import type { AnyPipelineSpec } from "../catalog.ts";
+import { checkPipeline, type PipelineCheck, usesSchemas } from "../pipeline/check.ts";
+import { resolveNames } from "../pipeline/named.ts";
+import { processorFacts } from "../processor/spec.ts";
 import { type CliContext, CliError, exitCodes } from "./context.ts";
 import { printable } from "./printable.ts";
 
@@ -81,25 +83,41 @@ export function namespaceOf({ object }: Located<Pipeline>): string {
 }
 
 /** The Processors that a Pipeline of this namespace may name, as its check needs them. */
-export function knownProcessors(workspace: Workspace, namespace: string): ReadonlyMap<string, KnownProcessor> {
-  const known = new Map<string, KnownProcessor>();
-  for (const [key, { object }] of workspace.processors) {
-    if (!key.startsWith(`${namespace}/`)) continue;
-    const optionsSchema = optionsSchemaOf(object.spec);
-    known.set(object.metadata.name, {
-      facts: processorFacts(object.metadata.name, object.spec),
-      ...(optionsSchema === undefined ? {} : { optionsSchema }),
-    });
-  }
-  return known;
+function knownProcessors(workspace: Workspace, namespace: string): ReadonlyMap<string, ProcessorFacts> {
+  const here = [...workspace.processors].filter(([key]) => key.startsWith(`${namespace}/`));
+  return new Map(
+    here.map(([, { object }]) => [object.metadata.name, processorFacts(object.metadata.name, object.spec)]),
+  );
 }
 
-/** As the controller checks it, against the manifests' Processors. */
+/** By name. */
+function pipelinesIn(workspace: Workspace, namespace: string): ReadonlyMap<string, PipelineSpec> {
+  const here = [...workspace.pipelines].filter(([key]) => key.startsWith(`${namespace}/`));
+  return new Map(here.map(([, { object }]) => [object.metadata.name, object.spec]));
+}
+
+/** As the controller checks it, against the manifests' Processors and Pipelines. */
 export async function checkLocated(workspace: Workspace, pipeline: Located<Pipeline>): Promise<PipelineCheck> {
   const { metadata, spec } = pipeline.object;
-  const known = knownProcessors(workspace, namespaceOf(pipeline));
+  const namespace = namespaceOf(pipeline);
+  return await checkAmong(
+    metadata.name,
+    spec,
+    knownProcessors(workspace, namespace),
+    pipelinesIn(workspace, namespace),
+  );
+}
+
+/** The same against Processors and Pipelines from wherever, by name. */
+export async function checkAmong(
+  name: string,
+  spec: AnyPipelineSpec,
+  processors: ReadonlyMap<string, ProcessorFacts>,
+  others: ReadonlyMap<string, PipelineSpec>,
+): Promise<PipelineCheck> {
+  const known = { resolved: resolveNames(spec, (other) => others.get(other)), processors, others };
   const schemas = usesSchemas(spec, known) ? await schemaCompiler() : undefined;
-  return checkPipeline(metadata.name, spec, known, schemas);
+  return checkPipeline(name, spec, known, schemas);
 }
 
 /** ajv takes longer to load than a short run takes: only where there is a schema. */

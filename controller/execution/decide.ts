@@ -1,6 +1,7 @@
 import { parseDurationMs } from "../api/quantities.ts";
 import type { Execution, InlinePipelineSpec } from "../api/types.ts";
-import type { CompiledPipeline, PipelineState } from "../catalog.ts";
+import type { CompiledPipeline, NamedObjects, PipelineState } from "../catalog.ts";
+import { activeMs } from "./active.ts";
 import { conditionOf, isFinished } from "./objects.ts";
 import { maxTakeovers } from "./ownership.ts";
 import { pipelineTimeout } from "./status.ts";
@@ -13,8 +14,12 @@ export interface Facts {
   readonly isLive: boolean;
   /** This process takes no more work. */
   readonly isStopping: boolean;
-  /** What it runs: the Pipeline as it is now, or the revision that it started with. Not read for a finished one. */
+  /** By `concurrency.policy: Replace`: the newer Execution that takes its place. */
+  readonly replacedBy?: string;
+  /** What it runs: the Pipeline as it is now, or the revision that it started with. Not read for one that is finished or stays suspended. */
   readonly pipeline: PipelineFacts;
+  /** Of an inline spec: what it names, whose change may end a wait. */
+  readonly names?: NamedObjects;
   /** Of a finished one: after how many seconds it goes; absent: never. */
   readonly ttlSeconds?: number;
   /** Wall-clock time, in milliseconds since the epoch. */
@@ -48,6 +53,10 @@ export type Decision =
   | { readonly action: "None"; readonly why: "Gone" | "BeingDeleted" | "Stopping" | "Settled" }
   /** It runs here: tell the run what the spec says now. */
   | { readonly action: "Observe" }
+  /** It runs here, and a newer one takes its place: abort it. */
+  | { readonly action: "Replace"; readonly message: string }
+  /** It does not run, and shall not: say so. */
+  | { readonly action: "Suspend"; readonly message: string }
   /** Not startable yet, or not resumable. */
   | {
       readonly action: "Wait";
@@ -64,7 +73,8 @@ export type Decision =
       readonly message: string;
     }
   | { readonly action: "Start"; readonly pipeline: CompiledPipeline }
-  | { readonly action: "Resume"; readonly pipeline: CompiledPipeline }
+  /** `cancel`: no step of the graph runs any more, those of `finally` do. */
+  | { readonly action: "Resume"; readonly pipeline: CompiledPipeline; readonly cancel?: "Graceful" }
   /** Finished: say that an edit of the spec was seen. */
   | { readonly action: "Acknowledge"; readonly generation: number }
   | { readonly action: "Expire"; readonly atMs: number }
@@ -74,22 +84,45 @@ export type WaitReason = "PipelineNotFound" | "PipelineNotReady" | "ProcessorNot
 
 /** Pure. An Acknowledge comes before the ttl that it acknowledges: the write's own event brings the next decision. */
 export function decide(facts: Facts): Decision {
-  const { execution, isLive, isStopping } = facts;
+  const { execution, isLive, isStopping, replacedBy } = facts;
   if (execution === undefined) return { action: "None", why: "Gone" };
   if (execution.metadata.deletionTimestamp !== undefined) return { action: "None", why: "BeingDeleted" };
-  if (isLive) return { action: "Observe" };
+  if (isLive)
+    return replacedBy === undefined ? { action: "Observe" } : { action: "Replace", message: newer(replacedBy) };
   if (isFinished(execution.status)) return decideFinished(execution, facts);
   if (isStopping) return { action: "None", why: "Stopping" };
-  if (execution.spec.cancel === "Immediate") {
-    return {
-      action: "Conclude",
-      phase: "Cancelled",
-      reason: "Cancelled",
-      message: "Cancelled by spec.cancel: Immediate",
-    };
-  }
+  const ended = decideEnd(execution, replacedBy);
+  if (ended !== undefined) return ended;
+  if (staysSuspended(execution)) return { action: "Suspend", message: suspendedMessage(execution) };
   if ((execution.status?.owner?.takeovers ?? 0) >= maxTakeovers) return crashLoop();
   return decideUnfinished(execution, facts);
+}
+
+/** Whether nothing of it is to run for now. A Graceful cancellation ends the pause: `finally` is to run. */
+export function staysSuspended({ spec }: Execution): boolean {
+  return spec.suspend && spec.cancel === "None";
+}
+
+/** Why it ends without running on; undefined: it does not. */
+function decideEnd(execution: Execution, replacedBy: string | undefined): Decision | undefined {
+  const { spec, status } = execution;
+  const end = { action: "Conclude", phase: "Cancelled", reason: "Cancelled" } as const;
+  if (spec.cancel === "Immediate") return { ...end, message: "Cancelled by spec.cancel: Immediate" };
+  if (spec.cancel === "Graceful" && status?.owner === undefined) {
+    return { ...end, message: "Cancelled by spec.cancel: Graceful, before it began; no step ran" };
+  }
+  if (replacedBy !== undefined) return { ...end, reason: "Replaced", message: newer(replacedBy) };
+  return undefined;
+}
+
+function newer(name: string): string {
+  return `Replaced by the newer Execution "${name}" (concurrency.policy: Replace)`;
+}
+
+function suspendedMessage({ status }: Execution): string {
+  const began = status?.owner !== undefined;
+  const what = began ? `, ${status?.progress ?? "some"} steps have ended` : " before it began";
+  return `Suspended by spec.suspend${what}; set it to false, and the run ${began ? "goes on" : "starts"}`;
 }
 
 function decideFinished(execution: Execution, { ttlSeconds, nowMs }: Facts): Decision {
@@ -133,7 +166,8 @@ function decideUnfinished(execution: Execution, { pipeline: facts, nowMs }: Fact
     const message = `Processor "${waitingFor.processor}" is not ready: ${waitingFor.why}`;
     return wait({ execution, nowMs, timeoutMs: pipeline.plan.timeoutMs }, "ProcessorNotReady", message);
   }
-  return { action: execution.status?.owner === undefined ? "Start" : "Resume", pipeline };
+  if (execution.status?.owner === undefined) return { action: "Start", pipeline };
+  return { action: "Resume", pipeline, ...(execution.spec.cancel === "Graceful" ? { cancel: "Graceful" } : {}) };
 }
 
 interface Limits {
@@ -142,11 +176,12 @@ interface Limits {
   readonly timeoutMs: number | undefined;
 }
 
-/** A run that began and waits to be resumed has its timeout still: the time counts from `startTime`. */
+/** A run that began and waits to be resumed has its timeout still; while it was queued or suspended, it did not run. */
 function wait({ execution, nowMs, timeoutMs }: Limits, reason: WaitReason, message: string): Decision {
-  const { startTime } = execution.status ?? {};
-  if (startTime === undefined || timeoutMs === undefined) return { action: "Wait", reason, message };
-  const overAtMs = Date.parse(startTime) + timeoutMs;
+  const { startTime, active } = execution.status ?? {};
+  const runs = active === undefined ? startTime !== undefined : active.since !== undefined;
+  if (!runs || timeoutMs === undefined) return { action: "Wait", reason, message };
+  const overAtMs = nowMs + timeoutMs - activeMs(execution.status ?? {}, nowMs);
   if (nowMs < overAtMs) return { action: "Wait", reason, message, overAtMs };
   const over = `the run outlived its Pipeline's timeout of ${timeoutMs} ms while it waited to go on: ${message}`;
   return { action: "Conclude", phase: "Failed", reason: pipelineTimeout, message: over };
@@ -166,6 +201,7 @@ const ownFaults: readonly string[] = [
   "InvalidExpression",
   "InvalidParameter",
   "InvalidInputSchema",
+  "InvalidOutput",
   "OptionsTooLarge",
 ];
 

@@ -3,9 +3,8 @@ import { MillraceError } from "../../engine/errors.ts";
 import type { Execution } from "../api/types.ts";
 import type { CompiledPipeline } from "../catalog.ts";
 import type { ExecutionDependencies } from "./controller.ts";
-import { type Facts, inlineFacts, type PipelineFacts } from "./decide.ts";
+import { type Facts, inlineFacts, type PipelineFacts, staysSuspended } from "./decide.ts";
 import { isFinished } from "./objects.ts";
-import { isFinalRow } from "./status.ts";
 
 /** Revisions whose ttl is remembered. */
 const maxRevisions = 1_000;
@@ -23,41 +22,44 @@ export class Gatherer {
   /** Throws ApiError. */
   async gather(
     execution: Execution | undefined,
-    state: { readonly isLive: boolean; readonly isStopping: boolean },
+    state: Pick<Facts, "isLive" | "isStopping" | "replacedBy">,
     signal: AbortSignal,
   ): Promise<Facts> {
     const nowMs = this.#deps.ports.clock.now();
     const common = { execution, ...state, nowMs };
     const unread: PipelineFacts = { kind: "Missing", name: "" };
     if (execution === undefined || state.isLive) return { ...common, pipeline: unread };
-    if (!isFinished(execution.status)) return { ...common, pipeline: await this.#pipeline(execution, signal) };
+    const isOver = isFinished(execution.status);
+    if (!isOver && staysSuspended(execution)) return { ...common, pipeline: unread };
+    if (!isOver) return { ...common, ...(await this.#pipeline(execution, signal)) };
     const ttlSeconds = await this.#ttlSeconds(execution, signal);
     return { ...common, pipeline: unread, ...(ttlSeconds === undefined ? {} : { ttlSeconds }) };
   }
 
   /** Names the register entries whose change may end a wait. */
-  wakers(execution: Execution, facts: PipelineFacts): readonly string[] {
-    const { pipeline, pipelineSpec } = execution.spec;
-    const steps = pipelineSpec?.steps ?? (facts.kind === "Ready" ? facts.pipeline.plan.steps : []);
-    const processors = steps.map(({ processor }) => `processor/${processor}`);
-    return pipeline === undefined ? processors : [`pipeline/${pipeline}`, ...processors];
+  wakers({ spec }: Execution, { pipeline, names }: Pick<Facts, "pipeline" | "names">): readonly string[] {
+    const { pipelines = [], processors = [] } = names ?? {};
+    const named = spec.pipeline === undefined ? pipelines : [spec.pipeline, ...pipelines];
+    const called = pipeline.kind === "Ready" ? pipeline.pipeline.processors : processors;
+    return [...named.map((name) => `pipeline/${name}`), ...called.map((name) => `processor/${name}`)];
   }
 
-  async #pipeline(execution: Execution, signal: AbortSignal): Promise<PipelineFacts> {
+  async #pipeline(execution: Execution, signal: AbortSignal): Promise<Pick<Facts, "pipeline" | "names">> {
     const namespace = execution.metadata.namespace ?? "";
-    const { pipeline: name, pipelineSpec } = execution.spec;
+    const { pipeline: name = "", pipelineSpec } = execution.spec;
     const revision = execution.status?.pipelineRevision;
     const { catalog } = this.#deps;
-    if (revision !== undefined) return await this.#pinned(execution, revision, signal);
+    if (revision !== undefined) return { pipeline: await this.#pinned(execution, revision, signal) };
     if (pipelineSpec !== undefined) {
       const state = catalog.compileInline(namespace, execution.metadata.name, pipelineSpec);
-      if (!state.ready) return inlineFacts(execution.metadata.name, pipelineSpec, state);
-      return this.#ready(execution, state.pipeline);
+      const { names } = state;
+      if (state.ready) return { pipeline: this.#ready(execution, state.pipeline), names };
+      return { pipeline: inlineFacts(execution.metadata.name, pipelineSpec, state), names };
     }
-    const entry = catalog.pipelines.get(namespace, name ?? "");
-    if (entry === undefined) return { kind: "Missing", name: name ?? "" };
-    if (!entry.state.ready) return { kind: "NotReady", name: name ?? "", ...notReady(entry.state) };
-    return this.#ready(execution, entry.state.pipeline);
+    const entry = catalog.pipelines.get(namespace, name);
+    if (entry === undefined) return { pipeline: { kind: "Missing", name } };
+    if (!entry.state.ready) return { pipeline: { kind: "NotReady", name, ...notReady(entry.state) } };
+    return { pipeline: this.#ready(execution, entry.state.pipeline) };
   }
 
   /** A revision never changes: one that cannot be read or compiled now never can. */
@@ -74,9 +76,7 @@ export class Gatherer {
 
   /** A Processor that exists and is not loaded yet is waited for; one that is gone fails its step, and only that. */
   #ready(execution: Execution, pipeline: CompiledPipeline): PipelineFacts {
-    const ended = new Set((execution.status?.steps ?? []).filter(isFinalRow).map(({ name }) => name));
-    for (const { name, processor } of pipeline.plan.steps) {
-      if (ended.has(name)) continue;
+    for (const processor of pipeline.processors) {
       const entry = this.#deps.catalog.processors.get(execution.metadata.namespace ?? "", processor);
       if (entry === undefined || entry.serving !== undefined) continue;
       return {
@@ -88,18 +88,24 @@ export class Gatherer {
     return { kind: "Ready", pipeline };
   }
 
-  /** The Execution's own ttl, else that of the Pipeline as it was when the run started. */
+  /** The Execution's own ttl, else that of the Pipeline as it was when the run started, or is if it never did. */
   async #ttlSeconds({ metadata, spec, status }: Execution, signal: AbortSignal): Promise<number | undefined> {
     if (spec.ttlSecondsAfterFinished !== undefined) return spec.ttlSecondsAfterFinished;
     const revision = status?.pipelineRevision;
-    if (revision === undefined) return undefined;
     const namespace = metadata.namespace ?? "";
+    if (revision === undefined) return this.#currentTtl(namespace, spec.pipeline);
     const key = `${namespace}/${revision}`;
     const known = this.#ttls.get(key);
     if (known !== undefined) return known === false ? undefined : known;
     const ttl = await this.#readTtl(namespace, revision, signal);
     this.#ttls.set(key, ttl ?? false);
     return ttl;
+  }
+
+  /** What never started has no revision: the ttl is that of the Pipeline as it is now. */
+  #currentTtl(namespace: string, pipeline: string | undefined): number | undefined {
+    const state = pipeline === undefined ? undefined : this.#deps.catalog.pipelines.get(namespace, pipeline)?.state;
+    return state?.ready === true ? state.pipeline.ttlSecondsAfterFinished : undefined;
   }
 
   async #readTtl(namespace: string, revision: string, signal: AbortSignal): Promise<number | undefined> {

@@ -1,3 +1,4 @@
+import { bindParameters } from "../../engine/compile/parameters.ts";
 import { MillraceError } from "../../engine/errors.ts";
 import {
   BytesPayload,
@@ -10,17 +11,22 @@ import {
   type Payload,
   textPayload,
 } from "../../engine/payload.ts";
-import { bindParameters } from "../../engine/plan.ts";
 import { ApiError, type Client } from "../api/client.ts";
-import { configMaps } from "../api/kinds.ts";
+import { configMaps, executions } from "../api/kinds.ts";
 import type { ConfigMapKeyRef, Execution, ExecutionInput } from "../api/types.ts";
 import type { CompiledPipeline, SchemaViolation } from "../catalog.ts";
 import { isNotFound } from "../runtime/api-errors.ts";
+import type { EarlierRun } from "./earlier-run.ts";
+import { keptInput, type ReadAgain } from "./kept-input.ts";
+import type { RunPayloads } from "./payloads.ts";
+import { readRetryFrom } from "./retry-from.ts";
 
 /** What a run is started with, checked against its Pipeline. */
 export interface RunInput {
   readonly input: Payload;
   readonly parameters: JsonObject;
+  /** The run of `retryFrom`, whose results are taken over. */
+  readonly earlier?: EarlierRun;
 }
 
 /** As it was given: whole, in memory. */
@@ -28,42 +34,76 @@ export interface GivenInput extends RunInput {
   readonly input: BytesPayload;
 }
 
+/** Where what an Execution gives is read. */
+export interface InputSources {
+  readonly client: Client;
+  /** Of the Execution's namespace. */
+  readonly payloads: Pick<RunPayloads, "find">;
+}
+
 /**
- * Reads and checks what an Execution gives to its Pipeline. Throws MillraceError InvalidInput, NotFound or
- * PayloadTooLarge, which no second attempt mends; ApiError when the API server does not answer.
+ * Reads and checks what an Execution gives to its Pipeline; with `retryFrom`, what it does not give itself is the earlier
+ * run's. A large input is in the payload store afterwards, so that a thousand runs do not keep a thousand ConfigMaps in memory.
+ * Throws MillraceError InvalidInput, NotFound, PayloadLost or PayloadTooLarge, which no second attempt mends; what the store
+ * throws; ApiError when the API server does not answer.
  */
 export async function readInput(
   execution: Execution,
   pipeline: CompiledPipeline,
-  client: Client,
+  sources: InputSources & { readonly payloads: RunPayloads },
   signal: AbortSignal,
-): Promise<GivenInput> {
-  const given: [string, Json][] = (execution.spec.parameters ?? []).map(({ name, value }) => [name, value ?? null]);
-  const input = await givenPayload(execution, client, signal);
-  return checkedInput(pipeline, Object.fromEntries(given), input);
+): Promise<RunInput> {
+  const { given, inputOf, earlier } = await readRetryFrom(execution, sources.client, signal);
+  const payload = await givenPayload(inputOf, sources, signal);
+  const parameters = checkedParameters(pipeline, given);
+  checkSize(payload, pipeline);
+  if (pipeline.checkInput !== undefined) checkInput(payload.contentType, await payload.bytes(signal), pipeline);
+  const again = againFrom(inputOf, sources);
+  const input = payload instanceof BytesPayload ? await keptInput(payload, sources.payloads, again, signal) : payload;
+  return { input, parameters, ...(earlier && { earlier }) };
 }
 
 /** Fills in the parameters' defaults and checks all of it against the Pipeline. Throws MillraceError InvalidInput or PayloadTooLarge. */
 export function checkedInput(pipeline: CompiledPipeline, given: JsonObject, input: BytesPayload): GivenInput {
-  const parameters = bindParameters(pipeline.plan, given);
-  refuse(pipeline.checkParameters(parameters));
-  if (input.size > pipeline.maxInputBytes) {
-    const mend = "send less, or raise input.maxSize of the Pipeline";
-    const message = `the input has ${input.size} bytes, and the Pipeline takes ${pipeline.maxInputBytes}; ${mend}`;
-    throw new MillraceError("PayloadTooLarge", message);
-  }
-  checkInput(input, pipeline);
+  const parameters = checkedParameters(pipeline, given);
+  checkSize(input, pipeline);
+  checkInput(input.contentType, input.data, pipeline);
   return { input, parameters };
 }
 
-function checkInput(input: BytesPayload, { checkInput: check }: CompiledPipeline): void {
+/** Holds nothing of the Execution but its name: a run may be long, and its input large. */
+function againFrom({ metadata }: Execution, sources: InputSources): ReadAgain {
+  const { name, namespace = "", uid } = metadata;
+  return async (signal) => {
+    const execution = (await sources.client.get(executions, { namespace, name }, signal)) as Execution;
+    if (execution.metadata.uid !== uid) throw new MillraceError("NotFound", `Execution "${name}" is another one now`);
+    return await givenPayload(execution, sources, signal);
+  };
+}
+
+function checkedParameters(pipeline: CompiledPipeline, given: JsonObject): JsonObject {
+  const parameters = bindParameters(pipeline.plan, given);
+  refuse(pipeline.checkParameters(parameters));
+  return parameters;
+}
+
+function checkSize({ size }: Payload, { maxInputBytes }: CompiledPipeline): void {
+  if (size <= maxInputBytes) return;
+  const mend = "send less, or raise input.maxSize of the Pipeline";
+  throw new MillraceError(
+    "PayloadTooLarge",
+    `the input has ${size} bytes, and the Pipeline takes ${maxInputBytes}; ${mend}`,
+  );
+}
+
+function checkInput(contentType: string, bytes: Uint8Array, { checkInput: check }: CompiledPipeline): void {
   if (check === undefined) return;
-  if (mediaType(input.contentType) !== jsonType) {
-    const mend = "give spec.input.json, or remove input.schema from the Pipeline";
-    const message = `the Pipeline's input.schema describes JSON, and the input is ${input.contentType}; ${mend}`;
+  if (mediaType(contentType) !== jsonType) {
+    const mend = "give JSON, or remove input.schema from the Pipeline";
+    const message = `the Pipeline's input.schema describes JSON, and the input is ${contentType}; ${mend}`;
     throw new MillraceError("InvalidInput", message);
   }
-  refuse(check(parsed(input.data)));
+  refuse(check(parsed(bytes)));
 }
 
 function parsed(bytes: Uint8Array): Json {
@@ -88,16 +128,30 @@ function refuse(violations: readonly SchemaViolation[]): void {
 /** What an input in the object itself may take, in bytes: every write of the status costs the API server its size again. */
 const maxInputInObjectBytes = 256 * 1024;
 
-/** `spec.input`; JSON null when there is none. Throws MillraceError InvalidInput, PayloadTooLarge; ApiError. */
-export async function givenPayload(execution: Execution, client: Client, signal: AbortSignal): Promise<BytesPayload> {
-  const input: ExecutionInput = execution.spec.input ?? { json: null };
-  if (input.configMapKeyRef !== undefined) {
-    return await fromConfigMap(execution.metadata.namespace ?? "", input.configMapKeyRef, client, signal);
+/** `spec.input`; JSON null when there is none. Throws MillraceError InvalidInput, NotFound, PayloadLost, PayloadTooLarge; ApiError. */
+async function givenPayload(
+  { metadata, spec, status }: Execution,
+  { client, payloads }: InputSources,
+  signal: AbortSignal,
+): Promise<Payload> {
+  const input: ExecutionInput = spec.input ?? { json: null };
+  const { namespace = "" } = metadata;
+  if (input.configMapKeyRef !== undefined) return await fromConfigMap(namespace, input.configMapKeyRef, client, signal);
+  if (input.payload !== undefined) {
+    const stored = await payloads.find(input.payload.ref, input.payload.contentType, signal);
+    if (stored !== undefined) return stored;
+    throw notStored(namespace, input.payload.ref, status?.owner !== undefined);
   }
   const payload = inObject(input);
   if (payload.size <= maxInputInObjectBytes) return payload;
-  const limit = `an input in the object may have ${maxInputInObjectBytes}; put it into a ConfigMap`;
+  const limit = `an input in the object may have ${maxInputInObjectBytes}; put it into the payload store (spec.input.payload) or a ConfigMap`;
   throw new MillraceError("PayloadTooLarge", `spec.input has ${payload.size} bytes, and ${limit}`);
+}
+
+function notStored(namespace: string, digest: string, hasBegun: boolean): MillraceError {
+  const mend = "put it there (`millrace create --input @FILE` does) and create the Execution anew";
+  const message = `spec.input.payload.ref: the payload store has no ${digest} of namespace ${namespace}${hasBegun ? " any more" : ""}; ${mend}`;
+  return new MillraceError(hasBegun ? "PayloadLost" : "NotFound", message);
 }
 
 function inObject({ text, base64, json }: ExecutionInput): BytesPayload {

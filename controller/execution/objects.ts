@@ -18,3 +18,8 @@ export function isSameOwner(a: ExecutionOwner | undefined, b: ExecutionOwner | u
 export function uidOf(execution: Execution): string {
   return execution.metadata.uid ?? "";
 }
+
+/** The same without its undefined members. */
+export function defined<T extends object>(value: { [K in keyof T]: T[K] | undefined }): T {
+  return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined)) as T;
+}

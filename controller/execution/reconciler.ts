@@ -1,33 +1,36 @@
-import { MillraceError } from "../../engine/errors.ts";
+import type { Json } from "../../engine/payload.ts";
 import type { KubernetesObject } from "../api/client.ts";
 import { executions } from "../api/kinds.ts";
-import type { Condition, Execution, ExecutionStatus } from "../api/types.ts";
-import type { CompiledPipeline } from "../catalog.ts";
-import { isNotFound, isTransient } from "../runtime/api-errors.ts";
-import type { ObjectKey } from "../runtime/object-key.ts";
+import type { ActiveTime, Execution } from "../api/types.ts";
+import { type ObjectKey, refOf } from "../runtime/object-key.ts";
 import { StatusWriter } from "../runtime/status-writer.ts";
 import type { ReconcileResult } from "../runtime/worker.ts";
-import { Places } from "./admission.ts";
+import { activeMs, ranFor } from "./active.ts";
+import { Admission } from "./admission.ts";
+import { ConcurrencyRules } from "./concurrency.ts";
 import type { ExecutionController, ExecutionDependencies } from "./controller.ts";
 import { type Decision, decide, type Facts } from "./decide.ts";
+import { ExecutionWriter } from "./execution-writer.ts";
 import { Gatherer } from "./gather.ts";
-import { givenPayload, type RunInput, readInput } from "./input.ts";
-import { keptInput, type ReadAgain } from "./kept-input.ts";
-import { isFinished, isSameOwner, uidOf } from "./objects.ts";
-import { nextOwner } from "./ownership.ts";
-import { RunPayloads } from "./payloads.ts";
+import { isFinished, uidOf } from "./objects.ts";
+import { PipelineDuties } from "./pipeline-duties.ts";
+import { Preparation } from "./preparation.ts";
 import { firstReportMs } from "./progress.ts";
+import { decideQueued, type QueueDecision } from "./queueing.ts";
+import { Roster } from "./roster.ts";
 import { LiveRun, type RunEnd } from "./runner.ts";
 import { type CachedExecution, slim } from "./slim.ts";
 import {
   cancelledRows,
   conditionsFor,
   pipelineTimeout,
+  reasonOf,
   renderStatus,
   saySame,
   type Verdict,
   withGeneration,
 } from "./status.ts";
+import { holdsByRecord, ticketOf } from "./ticket.ts";
 import { DelayQueue } from "./ttl.ts";
 import { Waiters } from "./waiters.ts";
 
@@ -42,6 +45,9 @@ const brokenRetryMs = 5_000;
 /** What recording may take when this process leaves, in milliseconds; an API server that is away must not hold it up. */
 const leaveMs = 5_000;
 
+/** A decision that gives the Execution a place, or leaves it the one that it has. */
+const places: readonly Decision["action"][] = ["Start", "Resume", "Observe", "Replace"];
+
 /** See {@link ExecutionController}. */
 export function createExecutionController(deps: ExecutionDependencies): ExecutionController {
   return new ExecutionReconciler(deps);
@@ -51,10 +57,19 @@ class ExecutionReconciler implements ExecutionController {
   readonly slim: (object: KubernetesObject) => KubernetesObject = slim;
   readonly #deps: ExecutionDependencies;
   readonly #gatherer: Gatherer;
-  readonly #writer: StatusWriter;
-  readonly #places: Places;
+  readonly #statuses: StatusWriter;
+  readonly #writer: ExecutionWriter;
+  readonly #preparation: Preparation;
+  readonly #rules: ConcurrencyRules;
+  readonly #admission: Admission;
+  readonly #roster: Roster;
+  readonly #duties: PipelineDuties;
   readonly #live = new Map<ObjectKey, LiveRun>();
   readonly #waiters = new Waiters();
+  /** Those in the queue, by their Pipelines. */
+  readonly #queuedOn = new Waiters();
+  /** When a queued one was last told how many are before it. */
+  readonly #saidAtMs = new Map<ObjectKey, number>();
   /** What the reflector had when a write found more: until it has caught up, nothing is to be started. */
   readonly #lost = new Map<ObjectKey, string | undefined>();
   readonly #later: DelayQueue<ObjectKey>;
@@ -66,32 +81,48 @@ class ExecutionReconciler implements ExecutionController {
     this.#deps = deps;
     this.#gatherer = new Gatherer(deps);
     const onWritten = (object: KubernetesObject) => deps.observe(slim(object));
-    this.#writer = new StatusWriter({ client, resource: executions, ports, logger, onWritten });
-    const running = deps.maxRunning ?? defaultMaxRunning;
-    this.#places = new Places({ running, starting: maxStarting }, enqueue);
+    this.#statuses = new StatusWriter({ client, resource: executions, ports, logger, onWritten });
+    this.#writer = new ExecutionWriter(deps);
+    const conclude = this.#conclude.bind(this);
+    this.#preparation = new Preparation({ deps, writer: this.#writer, gatherer: this.#gatherer, conclude });
+    this.#rules = new ConcurrencyRules(catalog.pipelines);
+    this.#admission = this.#newAdmission();
+    this.#roster = new Roster({ ruleOf: (pipeline) => this.#rules.of(pipeline), onReplaced: enqueue });
+    this.#duties = new PipelineDuties(deps, this.#writer, (pipeline) => this.#admission.countsOf(pipeline));
     this.#later = new DelayQueue(ports, enqueue);
-    const wake = (kind: string) => (namespace: string, name: string) => {
-      for (const key of this.#waiters.of(`${namespace}/${kind}/${name}`)) enqueue(key);
-    };
-    this.#unsubscribe = [catalog.pipelines.onChange(wake("pipeline")), catalog.processors.onChange(wake("processor"))];
+    this.#unsubscribe = [
+      catalog.pipelines.onChange((namespace, name) => this.#pipelineChanged(namespace, name)),
+      catalog.processors.onChange((namespace, name) => this.#wake(`${namespace}/processor/${name}`)),
+    ];
   }
 
   get load(): ExecutionController["load"] {
-    return { running: this.#places.held, waiting: this.#places.waiting };
+    return this.#admission.load;
+  }
+
+  get queued(): ExecutionController["queued"] {
+    return this.#admission.queued;
+  }
+
+  begin(): void {
+    for (const object of this.#deps.list()) {
+      const execution = object as Execution;
+      const ticket = ticketOf(execution);
+      this.#roster.track(ticket.key, execution);
+      if (holdsByRecord(execution)) this.#admission.expect(ticket);
+    }
+    this.#duties.begin();
   }
 
   async reconcile(key: ObjectKey, signal: AbortSignal): Promise<ReconcileResult> {
     const execution = this.#deps.cached(key) as CachedExecution | undefined;
     await this.#endForeign(key, execution);
     if (this.#isBehind(key, execution)) return {};
-    const state = { isLive: this.#live.has(key), isStopping: this.#stopped !== undefined };
-    const facts = await this.#gatherer.gather(execution, state, signal);
-    const decision = decide(facts);
-    if (decision.action !== "Wait") this.#waiters.delete(key);
-    const mayRun = decision.action === "Start" || decision.action === "Resume" || decision.action === "Observe";
-    if (!mayRun) this.#places.leave(key);
-    if (execution === undefined || decision.action === "None") this.#later.delete(key);
-    else await this.#act(key, execution, facts, decision, signal);
+    try {
+      await this.#decideAndAct(key, execution, signal);
+    } finally {
+      this.#admission.met(key);
+    }
     return {};
   }
 
@@ -100,15 +131,45 @@ class ExecutionReconciler implements ExecutionController {
     await this.#stopped;
   }
 
+  #newAdmission(): Admission {
+    const { ports, enqueue, metrics, maxRunning, maxPerNamespace } = this.#deps;
+    return new Admission({
+      clock: ports.clock,
+      running: maxRunning ?? defaultMaxRunning,
+      starting: maxStarting,
+      perNamespace: maxPerNamespace ?? 0,
+      ruleOf: (pipeline) => this.#rules.of(pipeline),
+      onNews: enqueue,
+      onCounted: (pipeline) => this.#duties.counted(pipeline),
+      onAdmitted: (waitedMs) => metrics?.executionAdmitted(waitedMs),
+    });
+  }
+
+  #pipelineChanged(namespace: string, name: string): void {
+    const pipeline: ObjectKey = `${namespace}/${name}`;
+    // Also where nobody asks: what it says now holds while it is being checked the next time.
+    this.#rules.of(pipeline);
+    this.#admission.ruleChanged();
+    this.#roster.ruleChanged(pipeline);
+    this.#duties.changed(pipeline);
+    this.#wake(`${namespace}/pipeline/${name}`);
+    for (const key of this.#queuedOn.of(pipeline)) this.#deps.enqueue(key);
+  }
+
+  #wake(name: string): void {
+    for (const key of this.#waiters.of(name)) this.#deps.enqueue(key);
+  }
+
   async #drain(graceMs: number): Promise<void> {
     for (const end of this.#unsubscribe) end();
     this.#later.clear();
+    const dutiesEnded = this.#duties.stop();
     const runs = [...this.#live.values()];
     await this.#within(graceMs, runs);
     for (const run of runs) run.leave();
     await this.#within(leaveMs, runs);
     for (const run of runs) run.abandon();
-    await Promise.all(runs.map(({ done }) => done));
+    await Promise.all([dutiesEnded, ...runs.map(({ done }) => done)]);
   }
 
   async #within(timeMs: number, runs: readonly LiveRun[]): Promise<void> {
@@ -134,6 +195,44 @@ class ExecutionReconciler implements ExecutionController {
     return false;
   }
 
+  async #decideAndAct(key: ObjectKey, execution: CachedExecution | undefined, signal: AbortSignal): Promise<void> {
+    this.#roster.track(key, execution);
+    const newer = this.#roster.replacing(key);
+    const facts = await this.#gatherer.gather(
+      execution,
+      {
+        isLive: this.#live.has(key),
+        isStopping: this.#stopped !== undefined,
+        ...(newer === undefined ? {} : { replacedBy: nameOf(newer) }),
+      },
+      signal,
+    );
+    const decision = decide(facts);
+    if (decision.action !== "Wait") this.#waiters.delete(key);
+    if (!facts.isLive) this.#account(key, execution, decision);
+    if (execution !== undefined && isFinished(execution.status)) this.#duties.finished(execution);
+    if (execution === undefined || decision.action === "None") this.#later.delete(key);
+    else await this.#act(key, execution, facts, decision, signal);
+  }
+
+  /** What is recorded as running counts, whatever is decided; all else without a decision to run counts no more. */
+  #account(key: ObjectKey, execution: Execution | undefined, { action }: Decision): void {
+    if (execution !== undefined && holdsByRecord(execution)) this.#admission.record(ticketOf(execution));
+    if (places.includes(action)) return;
+    this.#unqueued(key);
+    this.#giveBack(key, execution);
+  }
+
+  #unqueued(key: ObjectKey): void {
+    this.#saidAtMs.delete(key);
+    this.#queuedOn.delete(key);
+  }
+
+  #giveBack(key: ObjectKey, execution: Execution | undefined): void {
+    if (execution !== undefined && holdsByRecord(execution)) this.#admission.release(key);
+    else this.#admission.leave(key);
+  }
+
   async #act(
     key: ObjectKey,
     execution: CachedExecution,
@@ -145,21 +244,36 @@ class ExecutionReconciler implements ExecutionController {
       case "Observe":
         this.#live.get(key)?.observe(execution);
         return;
+      case "Replace":
+        this.#live.get(key)?.observe(execution);
+        this.#live.get(key)?.replaced(decision.message);
+        return;
+      case "Suspend":
+        return await this.#suspend(execution, decision.message, facts.nowMs, signal);
       case "Wait":
         return await this.#wait(key, execution, facts, decision, signal);
       case "Conclude":
         return await this.#conclude(execution, decision, signal);
       case "Start":
       case "Resume":
-        return await this.#begin(key, execution, decision.pipeline, signal);
+        return await this.#begin(key, execution, facts, decision, signal);
       case "Acknowledge":
         return await this.#acknowledge(execution, decision.generation, signal);
       case "Expire":
         this.#later.set(key, key, decision.atMs);
         return;
       case "Delete":
-        return await this.#delete(execution, signal);
+        return await this.#writer.delete(execution, signal);
     }
+  }
+
+  async #suspend(execution: Execution, message: string, nowMs: number, signal: AbortSignal): Promise<void> {
+    const { status } = execution;
+    const active = holdsByRecord(execution) ? { active: { ...stopped(execution, nowMs), since: null } } : {};
+    // What the run said when it paused is as good.
+    const isSaid = status?.phase === "Suspended" && status.observedGeneration === (execution.metadata.generation ?? 1);
+    if (!isSaid)
+      await this.#tell(execution, { phase: "Suspended", message }, { queuedSince: null, ...active }, nowMs, signal);
   }
 
   /** A wait shorter than a run's first report is not reported: an Execution applied together with its Pipeline costs one write. */
@@ -171,156 +285,142 @@ class ExecutionReconciler implements ExecutionController {
     signal: AbortSignal,
   ): Promise<void> {
     const namespace = execution.metadata.namespace ?? "";
-    const wakers = this.#gatherer.wakers(execution, facts.pipeline).map((name) => `${namespace}/${name}`);
+    const wakers = this.#gatherer.wakers(execution, facts).map((name) => `${namespace}/${name}`);
     const sinceMs = this.#waiters.add(key, wakers, facts.nowMs);
     if (facts.nowMs - sinceMs < firstReportMs) {
       this.#later.set(key, key, sinceMs + firstReportMs);
       return;
     }
     if (overAtMs !== undefined) this.#later.set(key, key, overAtMs);
-    const verdict = { phase: "Pending", reason, message } as const;
-    const generation = execution.metadata.generation ?? 1;
-    const before = execution.status?.conditions ?? [];
-    const conditions = conditionsFor(verdict, generation, before, facts.nowMs);
-    if (saySame(before, conditions)) return;
-    // Of a run that waits to be resumed all else stays as it is.
-    if (execution.status?.owner !== undefined) {
-      await this.#say(execution, generation, conditions, signal);
-      return;
-    }
-    const status = renderStatus({ verdict, generation, conditions: before, rows: [] }, facts.nowMs);
-    await this.#put(execution, status, signal);
+    await this.#tell(execution, { phase: "Pending", reason, message }, { queuedSince: null }, facts.nowMs, signal);
+  }
+
+  /** Says how an Execution that does not run stands, unless it is said. One that is to be resumed keeps its phase until it runs, or is queued or suspended. */
+  async #tell(
+    execution: Execution,
+    verdict: Verdict,
+    more: Readonly<Record<string, Json>>,
+    nowMs: number,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { status, metadata } = execution;
+    const generation = metadata.generation ?? 1;
+    const before = status?.conditions ?? [];
+    const conditions = conditionsFor(verdict, generation, before, nowMs);
+    const phase = verdict.phase === "Pending" && holdsByRecord(execution) ? "Running" : verdict.phase;
+    if (status?.phase === phase && saySame(before, conditions)) return;
+    await this.#writer.say(execution, { generation, conditions }, { phase, ...more }, signal);
   }
 
   /** An outcome without a run: refused, cancelled before it began, or given up. */
   async #conclude(cached: Execution, verdict: Verdict, signal: AbortSignal): Promise<void> {
-    const { ports, replica } = this.#deps;
+    const { ports, replica, events, metrics } = this.#deps;
     const isRecorded = cached.status?.owner !== undefined;
-    const execution = isRecorded ? await this.#read(cached, signal) : cached;
+    const execution = isRecorded ? await this.#writer.read(cached, signal) : cached;
     if (execution === undefined || isFinished(execution.status)) return;
     const { status, metadata } = execution;
-    const reason = "reason" in verdict ? verdict.reason : verdict.phase;
+    const reason = reasonOf(verdict);
     const epoch = (status?.owner?.epoch ?? 0) + 1;
+    const nowMs = ports.clock.now();
     const facts = {
       verdict,
       generation: metadata.generation ?? 1,
       conditions: status?.conditions ?? [],
       rows: cancelledRows(status?.steps ?? [], reason === pipelineTimeout ? reason : "Cancelled"),
       owner: { replica, epoch },
-      ...(status?.startTime === undefined ? {} : { startTime: status.startTime }),
+      ...(status?.startTime === undefined ? {} : { startTime: status.startTime, active: stopped(execution, nowMs) }),
       ...(status?.pipelineRevision === undefined ? {} : { pipelineRevision: status.pipelineRevision }),
     };
-    const concluded = await this.#put(execution, renderStatus(facts, ports.clock.now()), signal);
-    if (concluded === undefined || verdict.phase === "Pending") return;
-    const type = verdict.phase === "Failed" ? "Warning" : "Normal";
-    this.#deps.events.record(execution, { type, reason, message: verdict.message });
-    if (verdict.phase === "Failed" || verdict.phase === "Cancelled")
-      this.#deps.metrics?.executionFinished(verdict.phase, 0);
+    const concluded = await this.#writer.put(execution, renderStatus(facts, nowMs), signal);
+    if (concluded === undefined) return;
+    const { phase, message } = verdict;
+    events.record(execution, { type: phase === "Failed" ? "Warning" : "Normal", reason, message });
+    if (phase === "Failed" || phase === "Cancelled") metrics?.executionFinished(phase, 0);
   }
 
   async #begin(
     key: ObjectKey,
     cached: CachedExecution,
-    pipeline: CompiledPipeline,
+    facts: Facts,
+    decision: Extract<Decision, { action: "Start" | "Resume" }>,
     signal: AbortSignal,
   ): Promise<void> {
-    if (!this.#places.enter(key)) return;
+    const admittance = this.#admission.enter(ticketOf(cached), facts.nowMs);
+    if (admittance.kind === "Waiting") return await this.#queue(key, cached, admittance, facts.nowMs, signal);
+    this.#unqueued(key);
+    this.#later.delete(key);
     let run: LiveRun | undefined;
     try {
-      run = await this.#prepare(cached, pipeline, signal);
+      const cancel = decision.action === "Resume" ? decision.cancel : undefined;
+      const job = await this.#preparation.job(cached, decision.pipeline, cancel, signal);
+      if (job !== undefined && this.#stopped === undefined) run = new LiveRun(job, this.#deps, this.#statuses);
     } finally {
-      if (run === undefined) this.#places.leave(key);
+      if (run === undefined) this.#giveBack(key, cached);
     }
     if (run === undefined) return;
     this.#live.set(key, run);
-    void run.reported.then(() => this.#places.settled(key));
+    void run.reported.then(() => this.#admission.settled(key));
     // `done` never rejects and `#ended` does not throw.
     const { uid } = run;
     void run.done.then((end) => this.#ended(key, uid, end));
   }
 
-  /** Everything that a run needs, read and checked, the revision pinned; undefined when there is nothing to run after all. */
-  async #prepare(
-    cached: CachedExecution,
-    pipeline: CompiledPipeline,
+  async #queue(
+    key: ObjectKey,
+    execution: Execution,
+    { sinceMs, full }: Extract<ReturnType<Admission["enter"]>, { kind: "Waiting" }>,
+    nowMs: number,
     signal: AbortSignal,
-  ): Promise<LiveRun | undefined> {
-    const isRecorded = cached.status?.owner !== undefined;
-    const execution = isRecorded || cached.inputOmitted === true ? await this.#read(cached, signal) : cached;
-    if (execution === undefined || isFinished(execution.status)) return undefined;
-    // The copy was behind: what it says now decides, and its event is on the way.
-    if (!isSameOwner(execution.status?.owner, cached.status?.owner)) return undefined;
-    const owner = nextOwner(execution.status?.owner, this.#deps.replica);
-    if (owner === undefined) return undefined;
-    const payloads = new RunPayloads(this.#deps.payloads, this.#deps.namespaces, execution.metadata.namespace ?? "");
-    // Pinned first: an Execution whose input is refused has its Pipeline's ttl too.
-    const revision = await this.#revision(execution, pipeline, signal);
-    const pinned = revision === undefined ? {} : { pipelineRevision: revision };
-    const status = { ...execution.status, ...pinned };
-    const input = await this.#inputOf({ ...execution, status }, pipeline, payloads, signal);
-    if (input === undefined) return undefined;
-    const claimed = isRecorded ? await this.#claim(execution, owner, signal) : execution;
-    if (claimed === undefined || this.#stopped !== undefined) return undefined;
-    const recorded = claimed.status?.steps ?? [];
-    const job = { execution: slim(claimed), recorded, payloads, pipeline, owner, ...input, ...pinned };
-    return new LiveRun(job, this.#deps, this.#writer);
+  ): Promise<void> {
+    const { pipeline } = ticketOf(execution);
+    const [rule, runs] = pipeline === undefined ? [] : [this.#rules.of(pipeline), this.#admission.holderOf(pipeline)];
+    // A change of its Pipeline may end the wait, or change what it waits for.
+    this.#queuedOn.add(key, pipeline === undefined ? [] : [pipeline], nowMs);
+    const saidAtMs = this.#saidAtMs.get(key);
+    const decision = decideQueued({
+      execution,
+      sinceMs,
+      nowMs,
+      waiting: this.#admission.load.waiting,
+      ...(full === undefined ? {} : { full }),
+      ...(rule === undefined ? {} : { rule }),
+      ...(runs === undefined ? {} : { runs: nameOf(runs) }),
+      ...(saidAtMs === undefined ? {} : { saidAtMs }),
+    });
+    await this.#actQueued(key, execution, decision, nowMs, signal);
   }
 
-  /** What is refused, or cannot be stored, is recorded as the outcome, and gives undefined. Throws ApiError. */
-  async #inputOf(
+  async #actQueued(
+    key: ObjectKey,
     execution: Execution,
-    pipeline: CompiledPipeline,
-    payloads: RunPayloads,
+    decision: QueueDecision,
+    nowMs: number,
     signal: AbortSignal,
-  ): Promise<RunInput | undefined> {
-    try {
-      const { input, parameters } = await readInput(execution, pipeline, this.#deps.client, signal);
-      return { input: await keptInput(input, payloads, this.#readAgain(slim(execution)), signal), parameters };
-    } catch (error) {
-      signal.throwIfAborted();
-      if (!(error instanceof MillraceError) || isTransient(error.cause)) throw error;
-      await this.#conclude(execution, { phase: "Failed", reason: error.code, message: error.message }, signal);
-      return undefined;
+  ): Promise<void> {
+    switch (decision.action) {
+      case "Conclude":
+        this.#admission.leave(key);
+        this.#later.delete(key);
+        return await this.#conclude(execution, decision, signal);
+      case "Wait":
+        if (execution.status?.phase === "Queued") this.#saidAtMs.set(key, this.#saidAtMs.get(key) ?? nowMs);
+        break;
+      case "Say": {
+        const { verdict, queuedSinceMs } = decision;
+        const queuedSince = queuedSinceMs === undefined ? null : new Date(queuedSinceMs).toISOString();
+        this.#saidAtMs.set(key, nowMs);
+        await this.#tell(execution, verdict, { queuedSince }, nowMs, signal);
+      }
     }
-  }
-
-  #readAgain(started: CachedExecution): ReadAgain {
-    return async (signal) => {
-      const execution = await this.#read(started, signal);
-      if (execution === undefined) throw new MillraceError("Cancelled", "the Execution was deleted");
-      return await givenPayload(execution, this.#deps.client, signal);
-    };
-  }
-
-  /** None for an inline spec: it is in the Execution, and cannot be edited there. */
-  async #revision(execution: Execution, pipeline: CompiledPipeline, signal: AbortSignal): Promise<string | undefined> {
-    const recorded = execution.status?.pipelineRevision;
-    if (recorded !== undefined || execution.spec.pipeline === undefined) return recorded;
-    const namespace = execution.metadata.namespace ?? "";
-    const revision = await this.#deps.catalog.revisions.ensure(namespace, pipeline, signal);
-    this.#gatherer.learn(namespace, revision, pipeline);
-    return revision;
-  }
-
-  /** A take-over is written before anything runs, so that what brings a controller down is counted. */
-  async #claim(
-    execution: Execution,
-    owner: NonNullable<ExecutionStatus["owner"]>,
-    signal: AbortSignal,
-  ): Promise<Execution | undefined> {
-    const claimed = await this.#put(execution, { ...execution.status, owner }, signal);
-    if (claimed === undefined) return undefined;
-    const { progress = "its", owner: before } = execution.status ?? {};
-    const isOurs = before?.replica === this.#deps.replica;
-    const why = isOurs ? "its run here had ended without an outcome" : `replica ${before?.replica ?? ""} is gone`;
-    const message = `Resumed from ${progress} recorded steps; ${why}`;
-    this.#deps.events.record(execution, { type: "Normal", reason: "Resumed", message });
-    return claimed;
+    if (decision.againAtMs === undefined) this.#later.delete(key);
+    else this.#later.set(key, key, decision.againAtMs);
   }
 
   #ended(key: ObjectKey, uid: string, end: RunEnd): void {
     this.#live.delete(key);
-    this.#places.leave(key);
+    // What is recorded as running counts on until its record is looked at.
+    if (end === "Broken" || end === "Lost") this.#admission.release(key);
+    else this.#admission.leave(key);
     if (this.#stopped !== undefined) return;
     if (end === "Broken") {
       this.#later.set(key, key, this.#deps.ports.clock.now() + brokenRetryMs);
@@ -335,68 +435,17 @@ class ExecutionReconciler implements ExecutionController {
 
   async #acknowledge(execution: Execution, generation: number, signal: AbortSignal): Promise<void> {
     const { name, namespace = "" } = execution.metadata;
-    await this.#say(execution, generation, withGeneration(execution.status?.conditions ?? [], generation), signal);
+    const conditions = withGeneration(execution.status?.conditions ?? [], generation);
+    await this.#writer.say(execution, { generation, conditions }, {}, signal);
     this.#deps.enqueue(`${namespace}/${name}`);
   }
+}
 
-  /** Rows are not in memory any more: only what changes is sent, on the version that was looked at. Throws ApiError, a conflict too. */
-  async #say(
-    { metadata }: Execution,
-    generation: number,
-    conditions: readonly Condition[],
-    signal: AbortSignal,
-  ): Promise<void> {
-    const { name, namespace = "", resourceVersion = "" } = metadata;
-    const status = { observedGeneration: generation, conditions: conditions.map((condition) => ({ ...condition })) };
-    const patch = { type: "Merge", body: { metadata: { resourceVersion }, status } } as const;
-    const written = await this.#deps.client.patch(executions, { namespace, name }, patch, "status", signal);
-    this.#deps.observe(slim(written));
-  }
+/** How long it has been running, once it does not any more. */
+function stopped({ status }: Execution, nowMs: number): ActiveTime {
+  return ranFor(activeMs(status ?? {}, nowMs));
+}
 
-  async #delete(execution: Execution, signal: AbortSignal): Promise<void> {
-    const { name, namespace = "", uid, resourceVersion } = execution.metadata;
-    // On the version that was looked at: an edit of the ttl at the last moment counts.
-    const only = {
-      ...(uid === undefined ? {} : { uid }),
-      ...(resourceVersion === undefined ? {} : { resourceVersion }),
-    };
-    try {
-      const options = { propagationPolicy: "Background" as const, ...only };
-      await this.#deps.client.delete(executions, { namespace, name }, options, signal);
-    } catch (error) {
-      if (!isNotFound(error)) throw error;
-    }
-  }
-
-  /** As the API server has it now; undefined when it is gone or is another one of the same name. */
-  async #read(cached: Execution, signal: AbortSignal): Promise<Execution | undefined> {
-    const { name, namespace = "" } = cached.metadata;
-    try {
-      const fresh = (await this.#deps.client.get(executions, { namespace, name }, signal)) as Execution;
-      return uidOf(fresh) === uidOf(cached) ? fresh : undefined;
-    } catch (error) {
-      if (isNotFound(error)) return undefined;
-      throw error;
-    }
-  }
-
-  /** A status outside of a run, on the version that was read. Undefined: it is gone. Throws ApiError, a conflict too: decide anew. */
-  async #put(execution: Execution, status: ExecutionStatus, signal: AbortSignal): Promise<Execution | undefined> {
-    const { name, namespace, uid, resourceVersion } = execution.metadata;
-    const metadata = {
-      name,
-      ...(namespace === undefined ? {} : { namespace }),
-      ...(uid === undefined ? {} : { uid }),
-      ...(resourceVersion === undefined ? {} : { resourceVersion }),
-    };
-    const object = { apiVersion: execution.apiVersion, kind: execution.kind, metadata, status };
-    try {
-      const written = (await this.#deps.client.update(executions, object, "status", signal)) as Execution;
-      this.#deps.observe(slim(written));
-      return written;
-    } catch (error) {
-      if (isNotFound(error)) return undefined;
-      throw error;
-    }
-  }
+function nameOf(key: ObjectKey): string {
+  return refOf(key).name;
 }

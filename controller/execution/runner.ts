@@ -1,20 +1,26 @@
 import { MillraceError, toMillraceError } from "../../engine/errors.ts";
 import type { Outcome } from "../../engine/outcome.ts";
-import type { ProcessorRequest, ProcessorResponse } from "../../engine/processor.ts";
-import { type Attempt, run } from "../../engine/run.ts";
-import type { Execution, ExecutionOwner, ExecutionStatus, PayloadRow, StepRow } from "../api/types.ts";
+import { startRun } from "../../engine/run/run.ts";
+import type { Attempt, RunHandle } from "../../engine/run/run-options.ts";
+import type { Execution, ExecutionOwner, StepRow } from "../api/types.ts";
 import type { CompiledPipeline } from "../catalog.ts";
-import { timestamp } from "../runtime/conditions.ts";
 import type { StatusWriter } from "../runtime/status-writer.ts";
+import { Calls } from "./calls.ts";
 import type { ExecutionDependencies } from "./controller.ts";
+import { tooLarge } from "./fitted.ts";
 import type { RunInput } from "./input.ts";
+import { RunMemory } from "./known-results.ts";
 import { uidOf } from "./objects.ts";
-import { type OwnedStatus, OwnedStatusWriter, type Written } from "./ownership.ts";
+import type { OwnedStatus, Written } from "./ownership.ts";
 import type { RunPayloads } from "./payloads.ts";
-import { ProgressPacer } from "./progress.ts";
-import { Recorder, resumed } from "./recorder.ts";
+import { firstReportMs, ProgressPacer, type Report } from "./progress.ts";
+import { Recorder } from "./recorder.ts";
+import { type Resumed, resumed } from "./resumed.ts";
+import { type Gave, RunStatus } from "./run-status.ts";
 import type { CachedExecution } from "./slim.ts";
-import { bareRows, failure, fitted, renderStatus, tooLarge, type Verdict } from "./status.ts";
+import { cancelledRows, reasonOf, type Verdict } from "./status.ts";
+import { StepLogs } from "./step-logs.ts";
+import { refusedVerdict, runningVerdict, suspendedVerdict, verdictOf } from "./verdicts.ts";
 
 /** A run that is about to begin, or to go on. */
 export interface Job extends RunInput {
@@ -27,58 +33,64 @@ export interface Job extends RunInput {
   readonly pipelineRevision?: string;
   /** Whom the run's writes name. */
   readonly owner: ExecutionOwner;
+  /** It goes on to end at once: nothing more of the graph starts, `finally` runs. */
+  readonly cancel?: "Graceful";
 }
 
 /**
- * `Running`: the outcome will be written. `Concluding`: every step has ended, and the outcome is being stored and written;
- * leaving changes nothing about that. `Leaving`: this process stops; what is recorded so far is written, for the next owner.
- * `Abandoned`: nothing is written any more.
+ * `Running`: the outcome will be written. `Concluding`: every step has ended or the run pauses, and that is being stored and
+ * written; leaving changes nothing about it. `Leaving`: this process stops; what is recorded so far is written, for the next
+ * owner. `Abandoned`: nothing is written any more.
  */
 type RunMode = "Running" | "Concluding" | "Leaving" | "Abandoned";
 
-/** How long a success that is being stored is waited for when this process leaves, in milliseconds: less than leaving may take. */
-const leavingStoreMs = 3_000;
+/** How long a success that is being stored is waited for when this process leaves, and a result for caches always; in milliseconds: less than leaving may take. */
+const maxStoringMs = 3_000;
 
 /** A run whose first report takes longer than this is not a short one. In milliseconds. */
 const maxStartingMs = 5_000;
 
-/** `Lost`: a write found the object deleted or another's. `Broken`: the outcome could not be written. */
-export type RunEnd = "Ended" | "Lost" | "Broken";
+/**
+ * `Suspended`: it pauses and is recorded so; whoever decides starts it again. `Lost`: a write found the object deleted or
+ * another's. `Broken`: the outcome could not be written.
+ */
+export type RunEnd = "Ended" | "Suspended" | "Lost" | "Broken";
 
-/** One Execution that runs in this process: from its first step to the write of its outcome. */
+/** One Execution that runs in this process: from its first step to the write of its outcome, or of its pause. */
 export class LiveRun {
   readonly uid: string;
   /** Resolves when nothing of it is left in this process; never rejects. */
   readonly done: Promise<RunEnd>;
   readonly #job: Job;
   readonly #deps: ExecutionDependencies;
-  readonly #payloads: RunPayloads;
-  readonly #status: OwnedStatusWriter;
-  readonly #startTime: string;
+  readonly #status: RunStatus;
+  readonly #logs = new StepLogs();
+  readonly #memory: RunMemory;
   /** Ends the engine's run: cancellation, leaving, abandoning. */
   readonly #abort = new AbortController();
   /** Ends everything, writes too. */
   readonly #stop = new AbortController();
   #mode: RunMode = "Running";
-  #recorder: Recorder | undefined;
+  #wish: "Suspend" | "CancelGracefully" | undefined;
+  #handle: RunHandle | undefined;
+  #recorder: Recorder;
   #pacer: ProgressPacer | undefined;
-  #reported = false;
+  #isLong = false;
   readonly #firstReport = Promise.withResolvers<void>();
   #lost = false;
   #overrun: Verdict | undefined;
-  #generation: number;
-  /** As our last write left them. */
-  #conditions: ExecutionStatus["conditions"];
 
   constructor(job: Job, deps: ExecutionDependencies, writer: StatusWriter) {
-    const { execution } = job;
+    const { execution, pipelineRevision } = job;
+    const { clock } = deps.ports;
     this.uid = uidOf(execution);
     this.#job = job;
     this.#deps = deps;
-    this.#payloads = job.payloads;
-    this.#status = new OwnedStatusWriter(writer, execution);
-    this.#startTime = execution.status?.startTime ?? timestamp(deps.ports.clock.now());
-    this.#generation = execution.metadata.generation ?? 1;
+    const revision = pipelineRevision === undefined ? {} : { pipelineRevision };
+    this.#status = new RunStatus({ execution, writer, clock, ...revision });
+    this.#memory = this.#remember();
+    this.#recorder = this.#record(job.recorded);
+    if (job.cancel !== undefined) this.#wish = "CancelGracefully";
     this.done = this.#live();
   }
 
@@ -87,11 +99,25 @@ export class LiveRun {
     return this.#firstReport.promise;
   }
 
-  /** `spec.cancel: Immediate`, and edits of the spec that a status must say it has seen. */
+  /**
+   * `spec.cancel` and `spec.suspend`, and edits of the spec that a status must say it has seen. A pause that was asked for is
+   * not called off: it takes place, and whoever decides lets the run go on after it.
+   */
   observe(execution: Execution): void {
-    this.#generation = Math.max(this.#generation, execution.metadata.generation ?? 1);
-    if (execution.spec.cancel !== "Immediate" || this.#mode !== "Running") return;
-    this.#abort.abort(new MillraceError("Cancelled", "the Execution was cancelled"));
+    const { cancel, suspend } = execution.spec;
+    this.#status.observe(execution);
+    if (this.#mode !== "Running") return;
+    if (cancel === "Immediate") this.#abort.abort(new MillraceError("Cancelled", "the Execution was cancelled"));
+    else if (cancel === "Graceful") this.#wish = "CancelGracefully";
+    else if (suspend) this.#wish ??= "Suspend";
+    this.#grant();
+  }
+
+  /** A newer Execution takes its place: ends at once, as Cancelled. Idempotent. */
+  replaced(message: string): void {
+    if (this.#mode !== "Running" || this.#overrun !== undefined) return;
+    this.#overrun = { phase: "Cancelled", reason: "Replaced", message };
+    this.#abort.abort(new MillraceError("Cancelled", message));
   }
 
   /** The object is gone, or somebody else's: ends at once and writes nothing. Idempotent. */
@@ -106,218 +132,278 @@ export class LiveRun {
   leave(): void {
     if (this.#mode !== "Running") return;
     this.#mode = "Leaving";
-    this.#recorder?.freeze();
+    this.#recorder.freeze();
     this.#abort.abort(new MillraceError("Cancelled", "the controller is shutting down"));
   }
 
   async #live(): Promise<RunEnd> {
-    const { logger, ports } = this.#deps;
-    const startedMs = ports.clock.monotonic();
     try {
-      const outcome = await this.#run();
+      const before = await this.#takeBack();
+      const outcome = before === undefined ? undefined : await this.#run(before);
       if (this.#mode === "Running") this.#mode = "Concluding";
       await this.#pacer?.stop();
       if (this.#mode === "Leaving") await this.#recordLeaving();
-      if (this.#mode === "Concluding")
-        await this.#conclude(await this.#settle(outcome), ports.clock.monotonic() - startedMs);
-      return this.#lost ? "Lost" : "Ended";
+      if (this.#mode === "Concluding") await this.#conclude(outcome);
+      if (this.#memory.isKeeping) await this.#within(this.#memory.settled());
+      if (this.#lost) return "Lost";
+      return outcome?.state === "Suspended" && this.#overrun === undefined ? "Suspended" : "Ended";
     } catch (error) {
       if (this.#stop.signal.aborted) return this.#lost ? "Lost" : "Ended";
-      logger.error({ ...this.#fields(), err: error }, "the run ended and its status could not be written");
+      this.#deps.logger.error({ ...this.#fields(), err: error }, "the run ended and its status could not be written");
       return "Broken";
     }
   }
 
-  async #run(): Promise<Outcome> {
-    const { execution, pipeline, input, parameters, recorded: rows } = this.#job;
-    const { clock } = this.#deps.ports;
-    const recorder = this.#record(rows);
-    const { results, attempts } = await resumed(rows, this.#payloads, this.#stop.signal);
-    const elapsedMs = rows.length === 0 ? 0 : Math.max(0, clock.now() - Date.parse(this.#startTime));
-    this.#pacer = new ProgressPacer(this.#deps.ports, () => this.#reportWithin());
+  /** Undefined: what earlier parts of the run recorded is lost, and the run with it. */
+  async #takeBack(): Promise<Resumed | undefined> {
+    const { recorded, payloads } = this.#job;
+    try {
+      const before = await resumed(recorded, payloads, this.#stop.signal);
+      if (before.fanOuts.size > 0) this.#recorder = this.#record(recorded, before.fanOuts);
+      if (this.#mode === "Leaving") this.#recorder.freeze();
+      return before;
+    } catch (error) {
+      if (toMillraceError(error).code !== "PayloadLost") throw error;
+      if (this.#mode === "Leaving") this.#mode = "Concluding";
+      this.#recorder = this.#record(cancelledRows(recorded, "Cancelled"));
+      this.#overrun = refusedVerdict(error, "the run cannot go on");
+      return undefined;
+    }
+  }
+
+  async #run({ recorded }: Resumed): Promise<Outcome> {
+    const { execution, pipeline, input, parameters, payloads } = this.#job;
+    const { catalog, ports, retryBudgets } = this.#deps;
     const { name, namespace = "" } = execution.metadata;
-    return await run(pipeline.plan, {
+    const recorder = this.#recorder;
+    const { scheduler } = ports;
+    const calls = new Calls({ catalog, payloads, recorder, memory: this.#memory, logs: this.#logs, scheduler });
+    this.#pacer = new ProgressPacer(ports, () => this.#reportWithin());
+    this.#handle = startRun(pipeline.plan, {
       execution: { name, namespace, uid: this.uid },
       input,
       parameters,
-      invoke: (attempt, request, signal) => this.#invoke(attempt, request, signal),
-      ports: this.#deps.ports,
+      invoke: (attempt, request, signal) => calls.invoke(attempt, request, signal),
+      beforeAttempt: (attempt) => this.#recordStart(attempt),
+      known: this.#memory,
+      ports,
       signal: this.#abort.signal,
-      recorded: results,
-      attempts,
-      elapsedMs,
+      recorded: { ...recorded, elapsedMs: this.#status.activeMs },
+      ...(retryBudgets === undefined ? {} : { retryBudgets }),
       onEvent: (event) => recorder.onEvent(event),
     });
+    this.#grant();
+    return await this.#handle.outcome;
   }
 
-  #record(recorded: readonly StepRow[]): Recorder {
-    this.#recorder = new Recorder({
-      clock: this.#deps.ports.clock,
-      payloads: this.#payloads,
+  /** Idempotent. */
+  #grant(): void {
+    if (this.#wish === "CancelGracefully") this.#handle?.cancelGracefully();
+    if (this.#wish === "Suspend") this.#handle?.suspend();
+  }
+
+  #remember(): RunMemory {
+    const { execution, payloads, earlier } = this.#job;
+    const { catalog, ports, logger } = this.#deps;
+    const { namespace = "" } = execution.metadata;
+    return new RunMemory({
+      clock: ports.clock,
+      payloads,
+      ...(earlier && { earlier }),
+      serving: (processor) => catalog.processors.get(namespace, processor)?.serving,
+      onUsed: (work, version, request) => this.#recorder.used(work, version, request),
+      onFailure: ({ stepName }, err) =>
+        logger.warn({ ...this.#fields(), step: stepName, err }, "a step's result could not be kept, or looked up"),
       signal: this.#stop.signal,
-      steps: this.#job.pipeline.plan.steps,
-      recorded,
-      onChange: () => this.#pacer?.changed(),
     });
-    return this.#recorder;
   }
 
-  /** An attempt takes the version that is loaded at its start. */
-  async #invoke(attempt: Attempt, request: ProcessorRequest, signal: AbortSignal): Promise<ProcessorResponse> {
-    const namespace = attempt.execution.namespace;
-    const entry = this.#deps.catalog.processors.get(namespace, attempt.processor);
-    if (entry === undefined) {
-      const message = `Processor "${attempt.processor}" does not exist in namespace ${namespace} any more; create it again`;
-      throw new MillraceError("NotFound", message);
-    }
-    if (entry.serving === undefined) {
-      throw new MillraceError(
-        "Unavailable",
-        `Processor "${attempt.processor}" is not ready: ${entry.waiting ?? "it is being loaded"}`,
-      );
-    }
-    this.#recorder?.used(attempt.step, entry.serving);
-    const response = await entry.serving.invoke(attempt, request, signal);
-    return response.ok ? { ...response, payload: await this.#payloads.keep(response.payload, signal) } : response;
+  #record(recorded: readonly StepRow[], fanOuts?: Resumed["fanOuts"]): Recorder {
+    const { payloads, pipeline } = this.#job;
+    const { ports, logger } = this.#deps;
+    return new Recorder({
+      clock: ports.clock,
+      payloads,
+      store: payloads,
+      logs: this.#logs,
+      signal: this.#stop.signal,
+      steps: pipeline.plan.steps,
+      recorded,
+      ...(fanOuts && { fanOuts }),
+      onChange: () => this.#pacer?.changed(),
+      onLoss: (what, step, err) =>
+        logger.warn({ ...this.#fields(), step, err }, `a step's ${what} could not be stored`),
+    });
+  }
+
+  /** An attempt of an AtMostOnce step begins when it is recorded that it does. */
+  async #recordStart(attempt: Attempt): Promise<void> {
+    this.#recorder.starting(attempt);
+    await this.#pacer?.now();
   }
 
   /** A first report that a webhook holds up for ever must not take the place of a run that could start. */
-  async #reportWithin(): Promise<number> {
+  async #reportWithin(): Promise<Report> {
     const timer = this.#deps.ports.scheduler.after(maxStartingMs, this.#firstReport.resolve);
     try {
       return await this.#report();
+    } catch (error) {
+      if (!this.#stop.signal.aborted)
+        this.#deps.logger.warn({ ...this.#fields(), err: error }, "progress could not be written");
+      return { durationMs: 0, error: toMillraceError(error) };
     } finally {
       timer.cancel();
       this.#firstReport.resolve();
     }
   }
 
-  /** One progress write; gives how long its request took, in milliseconds. Must not reject. */
-  async #report(): Promise<number> {
-    const status = fitted(this.#render({ phase: "Running", message: this.#runningMessage() }));
-    if ("tooLargeBytes" in status) return this.#fail(tooLarge(status.tooLargeBytes));
-    try {
-      const written = await this.#status.write(status.status, this.#stop.signal);
-      this.#took(written);
-      if (!this.#reported) this.#event("Normal", "Started", `Started ${this.#subject()}`);
-      this.#reported = true;
-      return written.kind === "Written" ? written.durationMs : 0;
-    } catch (error) {
-      if (!this.#stop.signal.aborted)
-        this.#deps.logger.warn({ ...this.#fields(), err: error }, "progress could not be written");
-      return 0;
+  /** One progress write. Throws ApiError, MillraceError. */
+  async #report(): Promise<Report> {
+    const error = await this.#flushed();
+    const { rows } = this.#recorder;
+    const status = await this.#status.fitted(runningVerdict(rows), this.#owner(), this.#recorder);
+    if ("tooLargeBytes" in status) {
+      this.#overrun = tooLarge(status.tooLargeBytes);
+      const overrun = new MillraceError("PayloadTooLarge", this.#overrun.message);
+      this.#abort.abort(overrun);
+      return { durationMs: 0, error: overrun };
+    }
+    const written = await this.#write(status.status);
+    if (written.kind === "Lost") throw new MillraceError("Cancelled", "the Execution is no longer ours");
+    // What an AtMostOnce step has written before does not make a run long.
+    if (!this.#isLong && this.#status.hereMs >= firstReportMs) {
+      this.#isLong = true;
+      this.#event("Normal", "Started", `Started ${this.#subject()}`);
+    }
+    return { durationMs: written.durationMs, ...(error && { error }) };
+  }
+
+  /** How it ended, or pauses, once every payload that the status will name is durable. */
+  async #conclude(outcome: Outcome | undefined): Promise<void> {
+    const { verdict, gave } = await this.#settle(outcome);
+    const status = await this.#status.fitted(verdict, this.#owner(), this.#recorder, gave);
+    const over = "tooLargeBytes" in status ? tooLarge(status.tooLargeBytes) : undefined;
+    if (over !== undefined) this.#overrun = over;
+    const final = over ?? verdict;
+    const written = await this.#writeOutcome("status" in status ? status.status : this.#bare(final));
+    if (written.kind === "Lost") return;
+    this.#announce(final);
+    if (final.phase === "Succeeded" || final.phase === "Failed" || final.phase === "Cancelled") {
+      this.#deps.metrics?.executionFinished(final.phase, this.#status.hereMs);
     }
   }
 
-  /** Nothing was written. */
-  #fail(verdict: Verdict): 0 {
-    this.#overrun = verdict;
-    this.#abort.abort(new MillraceError("PayloadTooLarge", verdict.message));
-    return 0;
-  }
-
-  /** The verdict and the output, once every payload that the status will name is durable. */
-  async #settle(outcome: Outcome): Promise<{ verdict: Verdict; output?: PayloadRow }> {
+  async #settle(outcome: Outcome | undefined): Promise<{ readonly verdict: Verdict; readonly gave?: Gave }> {
+    await this.#recorder.settled();
     if (this.#overrun !== undefined) return { verdict: this.#overrun };
-    await this.#recorder?.settled();
+    if (outcome === undefined || outcome.state === "Suspended") return { verdict: await this.#paused() };
     const verdict = this.#verdict(outcome);
-    if (verdict.phase !== "Succeeded" || outcome.output === undefined) return { verdict };
+    if (verdict.phase !== "Succeeded") return { verdict };
     try {
-      return { verdict, output: await this.#payloads.row(outcome.output, this.#stop.signal) };
+      return { verdict, gave: await this.#gave(outcome) };
     } catch (error) {
-      const { code, message } = toMillraceError(error);
-      return { verdict: { phase: "Failed", reason: code, message: `the output could not be stored: ${message}` } };
+      return { verdict: refusedVerdict(error, "the output could not be stored") };
     }
+  }
+
+  async #paused(): Promise<Verdict> {
+    await this.#flushed();
+    return suspendedVerdict(this.#recorder.rows);
   }
 
   #verdict(outcome: Outcome): Verdict {
-    const rows = this.#recorder?.rows ?? [];
-    if (outcome.state === "Cancelled") return { phase: "Cancelled", message: "Cancelled by spec.cancel: Immediate" };
-    const error = outcome.error ?? this.#recorder?.storeError;
-    if (error !== undefined) return failure(error, rows);
-    if (outcome.state === "Succeeded") return { phase: "Succeeded", message: summaryOf(rows) };
-    return { phase: "Failed", reason: "Internal", message: "the run failed and the engine gave no error" };
+    const { steps, finallyFrom } = this.#job.pipeline.plan;
+    const { rows, storeError } = this.#recorder;
+    const cancel = this.#abort.signal.aborted ? "Immediate" : "Graceful";
+    return verdictOf(outcome, {
+      rows,
+      storeError,
+      cancel,
+      finally: new Set(steps.slice(finallyFrom).map(({ name }) => name)),
+    });
   }
 
-  async #conclude(end: { verdict: Verdict; output?: PayloadRow }, durationMs: number): Promise<void> {
-    const { verdict } = end;
-    const status = fitted(this.#render(verdict, end.output));
-    const over = "tooLargeBytes" in status ? tooLarge(status.tooLargeBytes) : undefined;
-    const written = await this.#writeOutcome("status" in status ? status.status : this.#bare(over ?? verdict));
-    this.#took(written);
-    if (written.kind === "Lost") return;
-    const final = over ?? verdict;
-    this.#announce(final);
-    if (final.phase === "Succeeded" || final.phase === "Failed" || final.phase === "Cancelled") {
-      this.#deps.metrics?.executionFinished(final.phase, durationMs);
-    }
+  async #gave({ output, outputs }: Outcome): Promise<Gave> {
+    const { payloads } = this.#job;
+    const { signal } = this.#stop;
+    const named = [...(outputs ?? [])].map(async ([name, value]) => ({
+      name,
+      value: await payloads.row(value, signal),
+    }));
+    return {
+      ...(output === undefined ? {} : { output: await payloads.row(output, signal) }),
+      ...(named.length === 0 ? {} : { outputs: await Promise.all(named) }),
+    };
   }
 
   /** A status that the API server refuses is a defect of ours; the run must not look as if it still went on. */
   async #writeOutcome(status: OwnedStatus): Promise<Written> {
     try {
-      return await this.#status.write(status, this.#stop.signal);
+      return await this.#write(status);
     } catch (error) {
       this.#stop.signal.throwIfAborted();
       this.#deps.logger.error({ ...this.#fields(), err: error }, "the API server refuses the outcome of a run");
       const message = `the API server refuses the status of this run: ${toMillraceError(error).message}`;
-      return await this.#status.write(this.#bare({ phase: "Failed", reason: "Internal", message }), this.#stop.signal);
+      this.#overrun = { phase: "Failed", reason: "Internal", message };
+      return await this.#write(this.#bare(this.#overrun));
     }
   }
 
   /** A success that is being stored would run again: it gets part of the time that leaving may take. */
   async #recordLeaving(): Promise<void> {
-    if (this.#recorder === undefined) return;
-    const over = Promise.withResolvers<void>();
-    const timer = this.#deps.ports.scheduler.after(leavingStoreMs, over.resolve);
-    await Promise.race([this.#recorder.settled(), over.promise]);
-    timer.cancel();
-    const status = fitted(this.#render({ phase: "Running", message: "Waiting for another controller to go on" }));
-    if ("status" in status) this.#took(await this.#status.write(status.status, this.#stop.signal));
+    await this.#within(this.#recorder.settled().then(() => this.#flushed()));
+    const verdict = { phase: "Running", message: "Waiting for another controller to go on" } as const;
+    const status = await this.#status.fitted(verdict, this.#owner(), this.#recorder);
+    if ("status" in status) await this.#write(status.status);
   }
 
-  #render(verdict: Verdict, output?: PayloadRow): OwnedStatus {
-    const { execution, pipelineRevision } = this.#job;
-    const facts = {
-      verdict,
-      generation: this.#generation,
-      conditions: this.#conditions ?? execution.status?.conditions ?? [],
-      rows: this.#recorder?.rows ?? [],
-      startTime: this.#startTime,
-      ...(pipelineRevision === undefined ? {} : { pipelineRevision }),
-      ...(output === undefined ? {} : { output }),
-    };
-    return { ...renderStatus(facts, this.#deps.ports.clock.now()), owner: this.#owner() };
+  /** Gives why items' results are not durable: they are told of later, or run again. Never rejects. */
+  async #flushed(): Promise<MillraceError | undefined> {
+    try {
+      await this.#recorder.flush();
+      return undefined;
+    } catch (err) {
+      if (!this.#stop.signal.aborted)
+        this.#deps.logger.warn({ ...this.#fields(), err }, "the results of items could not be stored");
+      return toMillraceError(err);
+    }
+  }
+
+  /** Waits for the store, but no longer than leaving may. */
+  async #within(work: Promise<unknown>): Promise<void> {
+    const over = Promise.withResolvers<void>();
+    const timer = this.#deps.ports.scheduler.after(maxStoringMs, over.resolve);
+    await Promise.race([work, over.promise]);
+    timer.cancel();
   }
 
   #bare(verdict: Verdict): OwnedStatus {
-    const status = this.#render(verdict);
-    return status.steps === undefined ? status : { ...status, steps: bareRows(status.steps) };
+    return this.#status.bare(verdict, this.#owner(), this.#recorder);
   }
 
   /** Take-overs count only until a step is newly recorded; one that this process prepares in order does not count. */
   #owner(): ExecutionOwner {
     const { replica, epoch } = this.#job.owner;
-    if (this.#mode === "Leaving" || this.#recorder?.hasNewlyRecorded === true) return { replica, epoch };
+    if (this.#mode === "Leaving" || this.#recorder.hasNewlyRecorded) return { replica, epoch };
     return this.#job.owner;
   }
 
-  #took(written: Written): void {
+  async #write(status: OwnedStatus): Promise<Written> {
+    const written = await this.#status.write(status, this.#stop.signal);
     if (written.kind === "Lost") {
       this.#deps.logger.info({ ...this.#fields(), why: written.why }, "the Execution is no longer ours; its run ends");
       this.#lost = true;
       this.abandon();
-      return;
-    }
-    this.#conditions = written.execution.status?.conditions;
-    this.observe(written.execution);
+    } else this.observe(written.execution);
+    return written;
   }
 
   #announce(verdict: Verdict): void {
-    if (verdict.phase === "Failed") this.#event("Warning", verdict.reason, verdict.message);
-    else if (verdict.phase === "Cancelled") this.#event("Normal", "Cancelled", verdict.message);
+    const { phase, message } = verdict;
+    if (phase === "Failed") this.#event("Warning", verdict.reason, message);
+    else if (phase === "Cancelled" || phase === "Suspended") this.#event("Normal", reasonOf(verdict), message);
     // Events are writes: a short run that went well needs none.
-    else if (this.#reported) this.#event("Normal", "Succeeded", verdict.message);
+    else if (this.#isLong) this.#event("Normal", "Succeeded", message);
   }
 
   #event(type: "Normal" | "Warning", reason: string, message: string): void {
@@ -326,28 +412,12 @@ export class LiveRun {
 
   #subject(): string {
     const { pipeline, owner } = this.#job;
-    const what = `Pipeline "${pipeline.plan.name}" with ${pipeline.plan.steps.length} steps`;
+    const what = `Pipeline "${pipeline.plan.name}" with ${this.#recorder.rows.length} steps`;
     return owner.epoch === 1 ? what : `${what}, resumed from its recorded steps (owner ${owner.epoch})`;
-  }
-
-  #runningMessage(): string {
-    const rows = this.#recorder?.rows ?? [];
-    const running = rows.filter(({ state }) => state === "Running" || state === "Retrying").map(({ name }) => name);
-    const shown = running.slice(0, 5).join(", ");
-    const more = running.length > 5 ? ` and ${running.length - 5} more` : "";
-    return running.length === 0 ? "Running" : `Running ${shown}${more}`;
   }
 
   #fields(): { execution: string } {
     const { namespace, name } = this.#job.execution.metadata;
     return { execution: `${namespace ?? ""}/${name}` };
   }
-}
-
-/** What a run that went well consisted of. */
-function summaryOf(rows: readonly StepRow[]): string {
-  const succeeded = rows.filter(({ state }) => state === "Succeeded").length;
-  const skipped = rows.length - succeeded;
-  const said = `${succeeded} ${succeeded === 1 ? "step" : "steps"} succeeded`;
-  return skipped === 0 ? said : `${said}, ${skipped} skipped`;
 }

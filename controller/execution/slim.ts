@@ -1,7 +1,7 @@
 import type { Json } from "../../engine/payload.ts";
 import type { KubernetesObject } from "../api/client.ts";
 import type { Execution, ExecutionInput } from "../api/types.ts";
-import { isFinished } from "./objects.ts";
+import { defined, isFinished } from "./objects.ts";
 
 /** What is kept of an Execution in memory while it is not running here. */
 export interface CachedExecution extends Execution {
@@ -35,8 +35,9 @@ function slimMetadata(metadata: Execution["metadata"]): Execution["metadata"] {
   return defined({ name, namespace, uid, resourceVersion, generation, creationTimestamp, deletionTimestamp });
 }
 
-function slimSpec({ pipeline, cancel, ttlSecondsAfterFinished }: Execution["spec"]): Execution["spec"] {
-  return defined<Execution["spec"]>({ pipeline, cancel, ttlSecondsAfterFinished });
+function slimSpec(spec: Execution["spec"]): Execution["spec"] {
+  const { pipeline, priority, suspend, cancel, ttlSecondsAfterFinished } = spec;
+  return defined<Execution["spec"]>({ pipeline, priority, suspend, cancel, ttlSecondsAfterFinished });
 }
 
 function withoutInput(spec: Execution["spec"]): Execution["spec"] {
@@ -45,13 +46,8 @@ function withoutInput(spec: Execution["spec"]): Execution["spec"] {
 }
 
 function slimStatus(status: NonNullable<Execution["status"]>): NonNullable<Execution["status"]> {
-  const { steps: _steps, output: _output, ...rest } = status;
+  const { steps: _steps, output: _output, outputs: _outputs, ...rest } = status;
   return rest;
-}
-
-/** The same without its undefined members. */
-function defined<T extends object>(value: { [K in keyof T]: T[K] | undefined }): T {
-  return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined)) as T;
 }
 
 function exceeds({ json, text, base64 }: ExecutionInput, limit: number): boolean {

@@ -1,26 +1,27 @@
-import type { RunError, StepError, StepReason, StepResult } from "../../engine/outcome.ts";
-import type { Condition, ExecutionOwner, ExecutionStatus, PayloadRow, StepRow, StepRowError } from "../api/types.ts";
+import type { RunError, SkipReason } from "../../engine/outcome.ts";
+import type {
+  ActiveTime,
+  Condition,
+  ExecutionOwner,
+  ExecutionStatus,
+  NamedOutputRow,
+  PayloadRow,
+  StepRow,
+} from "../api/types.ts";
 import { timestamp } from "../runtime/conditions.ts";
 
 /** What a message in a row, a condition or an event may take, in bytes of UTF-8. */
 export const maxMessageBytes = 1024;
 
-/** From this size on, rows say less, so that a status stays below {@link maxStatusBytes}. In bytes of JSON. */
-export const comfortableStatusBytes = 384 * 1024;
-
-/** What a status may take; etcd takes objects of some 1.5 MiB, and every write costs its size. In bytes of JSON. */
-export const maxStatusBytes = 512 * 1024;
-
-const shortMessageBytes = 160;
-
 /** The reason of a run, and of its rows, that its Pipeline's timeout ended. */
 export const pipelineTimeout = "PipelineTimeout";
 
-/** How a run stands, as the conditions tell it. */
+/** How a run stands, as the conditions tell it. Without a `reason` it is the phase. */
 export type Verdict =
-  | { readonly phase: "Pending"; readonly reason: string; readonly message: string }
-  | { readonly phase: "Running" | "Succeeded" | "Cancelled"; readonly message: string }
-  | { readonly phase: "Failed"; readonly reason: string; readonly message: string };
+  | { readonly phase: "Pending" | "Failed"; readonly reason: string; readonly message: string }
+  | { readonly phase: "Queued" | "Running" | "Suspended" | "Succeeded"; readonly message: string }
+  /** `reason`: `Replaced`, for example. */
+  | { readonly phase: "Cancelled"; readonly reason?: string; readonly message: string };
 
 export interface StatusFacts {
   readonly verdict: Verdict;
@@ -31,12 +32,14 @@ export interface StatusFacts {
   readonly owner?: ExecutionOwner;
   readonly pipelineRevision?: string;
   readonly startTime?: string;
+  readonly active?: ActiveTime;
   readonly output?: PayloadRow;
+  readonly outputs?: readonly NamedOutputRow[];
 }
 
 /** A run's status, whole. `completionTime` is `nowMs` when the verdict is final. */
 export function renderStatus(facts: StatusFacts, nowMs: number): ExecutionStatus {
-  const { verdict, generation, rows, owner, pipelineRevision, startTime, output } = facts;
+  const { verdict, generation, rows, owner, pipelineRevision, startTime, active, output, outputs = [] } = facts;
   return {
     observedGeneration: generation,
     phase: verdict.phase,
@@ -44,10 +47,12 @@ export function renderStatus(facts: StatusFacts, nowMs: number): ExecutionStatus
     ...(rows.length === 0 ? {} : { progress: progressOf(rows) }),
     ...(startTime === undefined ? {} : { startTime }),
     ...(isFinal(verdict) ? { completionTime: timestamp(nowMs) } : {}),
+    ...(active === undefined ? {} : { active }),
     ...(pipelineRevision === undefined ? {} : { pipelineRevision }),
     ...(owner === undefined ? {} : { owner }),
     ...(rows.length === 0 ? {} : { steps: rows }),
     ...(output === undefined ? {} : { output }),
+    ...(outputs.length === 0 ? {} : { outputs }),
   };
 }
 
@@ -55,14 +60,23 @@ export function isFinal({ phase }: Verdict): boolean {
   return phase === "Succeeded" || phase === "Failed" || phase === "Cancelled";
 }
 
+const goingOn = { Succeeded: "Unknown", Ready: "Unknown", Reconciling: "True" } as const;
+
 /** The conditions of a phase; one that is not named here is absent. */
 const table = {
-  Pending: { Succeeded: "Unknown", Ready: "Unknown", Reconciling: "True" },
-  Running: { Succeeded: "Unknown", Ready: "Unknown", Reconciling: "True" },
+  Pending: goingOn,
+  Queued: goingOn,
+  Running: goingOn,
+  Suspended: goingOn,
   Succeeded: { Succeeded: "True", Complete: "True", Ready: "True" },
   Failed: { Succeeded: "False", Complete: "True", Ready: "False", Stalled: "True" },
   Cancelled: { Succeeded: "False", Complete: "True", Ready: "False", Stalled: "True" },
 } as const satisfies Record<Verdict["phase"], Readonly<Record<string, Condition["status"]>>>;
+
+/** CamelCase and stable. */
+export function reasonOf(verdict: Verdict): string {
+  return ("reason" in verdict ? verdict.reason : undefined) ?? verdict.phase;
+}
 
 export function conditionsFor(
   verdict: Verdict,
@@ -70,7 +84,7 @@ export function conditionsFor(
   previous: readonly Condition[],
   nowMs: number,
 ): readonly Condition[] {
-  const reason = "reason" in verdict ? verdict.reason : verdict.phase;
+  const reason = reasonOf(verdict);
   const message = shortened(verdict.message, maxMessageBytes);
   return Object.entries(table[verdict.phase]).map(([type, status]) => {
     const before = previous.find((condition) => condition.type === type);
@@ -108,58 +122,14 @@ export function progressOf(rows: readonly StepRow[]): string {
   return `${rows.filter(isFinalRow).length}/${rows.length}`;
 }
 
-export function startedRow(row: StepRow, attempt: number, nowMs: number): StepRow {
-  return { ...row, state: "Running", attempts: attempt, startTime: row.startTime ?? timestamp(nowMs) };
-}
-
-/** The error of the attempt before is shown until the next one starts. */
-export function retryingRow(row: StepRow, attempt: number, error: StepError): StepRow {
-  return { ...row, state: "Retrying", attempts: attempt, error: rowError(error) };
-}
-
-/** `output` is how a success's payload is held; `durationMs` counts from the start of the first attempt. */
-export function finishedRow(
-  row: StepRow,
-  result: StepResult,
-  output: PayloadRow | undefined,
-  durationMs: number,
-): StepRow {
-  const { name, startTime, processor } = row;
-  const ran = {
-    ...(startTime === undefined ? {} : { startTime, durationMs: Math.max(0, Math.round(durationMs)) }),
-    ...(processor === undefined ? {} : { processor }),
-  };
-  switch (result.state) {
-    case "Skipped":
-      return { name, state: "Skipped", reason: result.reason };
-    case "Cancelled":
-      return { name, state: "Cancelled", reason: result.reason, attempts: result.attempts, ...ran };
-    case "Failed":
-      return { name, state: "Failed", attempts: result.attempts, error: rowError(result.error), ...ran };
-    case "Succeeded": {
-      const metadata = Object.keys(result.metadata).length === 0 ? {} : { metadata: result.metadata };
-      return { name, state: "Succeeded", attempts: result.attempts, ...(output && { output }), ...metadata, ...ran };
-    }
-  }
-}
-
 /** Every row as it is when a run ends without being run on: what was running is cancelled, what had not begun is skipped. */
-export function cancelledRows(rows: readonly StepRow[], reason: StepReason): readonly StepRow[] {
+export function cancelledRows(rows: readonly StepRow[], reason: SkipReason): readonly StepRow[] {
   return rows.map((row) => {
     if (isFinalRow(row)) return row;
-    if (row.attempts === undefined) return { name: row.name, state: "Skipped", reason };
+    if (row.state === "Waiting") return { name: row.name, state: "Skipped", reason };
     const { error: _error, ...rest } = row;
     return { ...rest, state: "Cancelled", reason };
   });
-}
-
-function rowError({ code, kind, message, processorCode }: StepError): StepRowError {
-  return {
-    code,
-    kind,
-    message: shortened(message, maxMessageBytes),
-    ...(processorCode === undefined ? {} : { processorCode: processorCode.slice(0, 256) }),
-  };
 }
 
 /** Why a run failed, for its conditions and its event. */
@@ -176,42 +146,6 @@ export function failure(error: RunError, rows: readonly StepRow[]): Verdict {
     reason: "StepFailed",
     message: `step "${error.step}" failed${times}: ${code}: ${error.message}`,
   };
-}
-
-export type Fitted<S> = { readonly status: S } | { readonly tooLargeBytes: number };
-
-/** The status within its limits: a large one says less in its rows' messages; one that is still too large is refused. */
-export function fitted<S extends ExecutionStatus>(status: S): Fitted<S> {
-  if (jsonBytes(status) <= comfortableStatusBytes || status.steps === undefined) return { status };
-  const steps = status.steps.map((row) =>
-    row.error === undefined
-      ? row
-      : { ...row, error: { ...row.error, message: shortened(row.error.message, shortMessageBytes) } },
-  );
-  const smaller = { ...status, steps };
-  const bytes = jsonBytes(smaller);
-  return bytes <= maxStatusBytes ? { status: smaller } : { tooLargeBytes: bytes };
-}
-
-/** The verdict of a run whose status is over its limit. */
-export function tooLarge(bytes: number): Verdict {
-  const what = `the status would take ${bytes} bytes, and the limit is ${maxStatusBytes}`;
-  const mend = "let its steps give fewer metadata, or split the Pipeline";
-  return { phase: "Failed", reason: "PayloadTooLarge", message: `${what}; ${mend}` };
-}
-
-/** Rows without what makes them large. */
-export function bareRows(rows: readonly StepRow[]): readonly StepRow[] {
-  return rows.map((row) => {
-    const { output: _output, metadata: _metadata, error, ...rest } = row;
-    return error === undefined
-      ? rest
-      : { ...rest, error: { ...error, message: shortened(error.message, shortMessageBytes) } };
-  });
-}
-
-function jsonBytes(value: unknown): number {
-  return Buffer.byteLength(JSON.stringify(value));
 }
 
 /** The text, or as much of it as fits and an ellipsis; never half a character. */

@@ -17,7 +17,7 @@ const maxKept = 1_000;
 /** Anybody may make the controller ask the API server, whose connections its own work needs too. */
 const maxReviews = 8;
 
-/** The audience of a token that is good for reading payloads and nothing else. */
+/** The audience of a token that is good for payloads and nothing else. */
 export const payloadAudience = "millrace";
 
 export type Access =
@@ -27,7 +27,10 @@ export type Access =
   | { readonly kind: "Busy" }
   | { readonly kind: "Denied"; readonly user: string; readonly reason: string };
 
-/** Who may read the payloads of a namespace: whoever the API server lets `get` `executions/payload` there. */
+/** What somebody wants of a payload: to read it, or to add it. */
+export type PayloadVerb = "get" | "create";
+
+/** Who may read and add payloads of a namespace: whoever the API server lets `get` and `create` `executions/payload` there. */
 export class PayloadAccess {
   readonly #client: Client;
   /** Under the token's hash, so that no token stays in memory. Apart from the noes, of which anybody can make many. */
@@ -44,18 +47,19 @@ export class PayloadAccess {
   }
 
   /** TokenReview, then SubjectAccessReview, of at most 8 tokens at a time. Throws ApiError when the API server does not answer. */
-  async check(token: string, namespace: string, signal: AbortSignal): Promise<Access> {
-    const key = createHash("sha256").update(`${namespace}\n${token}`).digest("base64");
+  async check(token: string, verb: PayloadVerb, namespace: string, signal: AbortSignal): Promise<Access> {
+    const key = createHash("sha256").update(`${verb}\n${namespace}\n${token}`).digest("base64");
     const known = this.#allowed.get(key) ?? this.#refused.get(key);
     if (known !== undefined) return known;
-    return await this.#asking.board(key, (ownSignal) => this.#bounded(key, token, namespace, ownSignal), signal);
+    const ask = (ownSignal: AbortSignal) => this.#ask(token, verb, namespace, ownSignal);
+    return await this.#asking.board(key, (ownSignal) => this.#bounded(key, () => ask(ownSignal)), signal);
   }
 
-  async #bounded(key: string, token: string, namespace: string, signal: AbortSignal): Promise<Access> {
+  async #bounded(key: string, ask: () => Promise<Access>): Promise<Access> {
     if (this.#reviews >= maxReviews) return { kind: "Busy" };
     this.#reviews += 1;
     try {
-      const access = await this.#ask(token, namespace, signal);
+      const access = await ask();
       (access.kind === "Allowed" ? this.#allowed : this.#refused).set(key, access);
       return access;
     } finally {
@@ -63,7 +67,7 @@ export class PayloadAccess {
     }
   }
 
-  async #ask(token: string, namespace: string, signal: AbortSignal): Promise<Access> {
+  async #ask(token: string, verb: PayloadVerb, namespace: string, signal: AbortSignal): Promise<Access> {
     const audiences = isForPayloads(token) ? { audiences: [payloadAudience] } : {};
     const review = await this.#review(tokenReviews, { token, ...audiences }, signal);
     if (review.authenticated !== true || !isFor(review, audiences)) return { kind: "Unauthenticated" };
@@ -72,7 +76,7 @@ export class PayloadAccess {
       ...picked(user, { username: "user", groups: "groups", uid: "uid", extra: "extra" }),
       resourceAttributes: {
         namespace,
-        verb: "get",
+        verb,
         group: "millrace.dev",
         resource: "executions",
         subresource: "payload",

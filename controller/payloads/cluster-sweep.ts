@@ -1,8 +1,11 @@
 import type { Ports } from "../../engine/clock.ts";
 import type { Client } from "../api/client.ts";
 import { executions } from "../api/kinds.ts";
+import type { Execution } from "../api/types.ts";
 import type { Logger } from "../runtime/logger.ts";
 import { runPeriodically } from "../runtime/periodic.ts";
+import { Flights } from "./flights.ts";
+import { digestsOf, manifestRef } from "./manifest.ts";
 import type { NamespaceUids } from "./namespaces.ts";
 import type { PayloadStore } from "./store.ts";
 import { sweep } from "./sweep.ts";
@@ -23,45 +26,113 @@ export interface PayloadSweepOptions {
 
 const defaultMs = 60 * 60_000;
 
+/** When the store is full of what is needed, sweeping again at every write would find nothing. In milliseconds. */
+const betweenEarlyMs = 60_000;
+
 /** An Execution's rows may take half a megabyte: few at a time. */
 const pageSize = 50;
 
-/** Deletes payloads that no Execution names. Runs until `signal` aborts; never rejects. */
-export async function runPayloadSweep(options: PayloadSweepOptions, signal: AbortSignal): Promise<void> {
-  const { ports, logger, intervalMs = defaultMs } = options;
-  const failure = "old payloads could not be cleaned up";
-  await runPeriodically((own) => sweepPayloads(options, own), { ports, logger, intervalMs, failure }, signal);
+/** What Executions name. */
+interface Gathered {
+  readonly marks: Map<string, Set<string>>;
+  /** UIDs of namespaces of which not all marks are known: nothing is deleted there. */
+  readonly spared: Set<string>;
 }
 
-/** One sweep. Throws ApiError, MillraceError. */
-export async function sweepPayloads(options: PayloadSweepOptions, signal: AbortSignal): Promise<void> {
-  const { ports, store, logger, graceMs = defaultMs } = options;
-  const markedAt = ports.clock.now();
-  const marks = await gatherMarks(options, signal);
-  const swept = await sweep(scoped(store, options, marks), marks, { markedAt, graceMs }, signal);
-  if (swept.deleted > 0) logger.info({ ...swept }, "cleaned up payloads that no Execution names");
+/** Deletes payloads that neither an Execution nor a record names, and records that have expired. */
+export class PayloadSweeper {
+  readonly #options: PayloadSweepOptions;
+  readonly #sweeping = new Flights<void>();
+  #lastEarly = -Infinity;
+
+  constructor(options: PayloadSweepOptions) {
+    this.#options = options;
+  }
+
+  /** Sweeps again and again until `signal` aborts; never rejects. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { ports, logger, intervalMs = defaultMs } = this.#options;
+    const failure = "old payloads could not be cleaned up";
+    await runPeriodically((own) => this.sweep(own), { ports, logger, intervalMs, failure }, signal);
+  }
+
+  /** For a store that is full: who asks while a sweep is under way waits for that; at most one a minute. Throws as `sweep` does. */
+  async sweepEarly(signal: AbortSignal): Promise<void> {
+    const now = this.#options.ports.clock.monotonic();
+    if (now - this.#lastEarly >= betweenEarlyMs) {
+      this.#lastEarly = now;
+      this.#options.logger.info({}, "the payload store is full: cleans up before its time");
+    } else if (!this.#sweeping.isBusy) return;
+    await this.sweep(signal);
+  }
+
+  /** Throws ApiError, MillraceError. */
+  async sweep(signal: AbortSignal): Promise<void> {
+    await this.#sweeping.board("sweep", (own) => this.#sweep(own), signal);
+  }
+
+  async #sweep(signal: AbortSignal): Promise<void> {
+    const { ports, store, logger, graceMs = defaultMs } = this.#options;
+    const markedAt = ports.clock.now();
+    const gathered = await gatherMarks(this.#options, signal);
+    const within = scoped(this.#options, gathered);
+    for await (const uid of within.namespaces(signal)) {
+      const marked = marksOf(gathered, uid);
+      for await (const { payloads } of store.records(uid, markedAt, signal)) markDigests(payloads, marked);
+    }
+    const swept = await sweep(within, gathered.marks, { markedAt, graceMs }, signal);
+    await store.count(signal);
+    if (swept.deleted > 0) logger.info({ ...swept }, "cleaned up payloads that no Execution names");
+  }
 }
 
 /** The digests that Executions name, by namespace UID. */
-async function gatherMarks(options: PayloadSweepOptions, signal: AbortSignal): Promise<Map<string, Set<string>>> {
-  const marks = new Map<string, Set<string>>();
-  for (const namespace of options.namespaces) marks.set(await options.uids.uidOf(namespace, signal), new Set());
+async function gatherMarks(options: PayloadSweepOptions, signal: AbortSignal): Promise<Gathered> {
+  const gathered: Gathered = { marks: new Map(), spared: new Set() };
+  for (const namespace of options.namespaces) marksOf(gathered, await options.uids.uidOf(namespace, signal));
   for (const namespace of options.namespaces.length === 0 ? [undefined] : options.namespaces) {
     let page: string | undefined;
     do {
       const scope = namespace === undefined ? {} : { namespace };
       const at = page === undefined ? {} : { continue: page };
       const answer = await options.client.list(executions, { limit: pageSize, ...scope, ...at }, signal);
-      for (const { metadata, status } of answer.items) {
-        const uid = await options.uids.uidOf(metadata.namespace ?? "", signal);
-        const marked = marks.get(uid) ?? new Set();
-        marks.set(uid, marked);
-        markDigests(status, marked);
-      }
+      for (const object of answer.items) await markExecution(options, object as Execution, gathered, signal);
       page = answer.continue;
     } while (page !== undefined);
   }
-  return marks;
+  return gathered;
+}
+
+async function markExecution(
+  options: PayloadSweepOptions,
+  { metadata, spec, status }: Execution,
+  gathered: Gathered,
+  signal: AbortSignal,
+): Promise<void> {
+  const uid = await options.uids.uidOf(metadata.namespace ?? "", signal);
+  const marked = marksOf(gathered, uid);
+  markDigests(spec?.input?.payload, marked);
+  markDigests(status, marked);
+  for (const { name, items } of status?.steps ?? []) {
+    if (items?.results === undefined) continue;
+    try {
+      const ref = manifestRef(items.results);
+      for await (const digest of digestsOf(options.store, uid, ref, signal)) marked.add(digest);
+    } catch (err) {
+      signal.throwIfAborted();
+      gathered.spared.add(uid);
+      const where = { namespace: metadata.namespace, execution: metadata.name, step: name };
+      const message =
+        "a fan-out's results cannot be read: no payload of its namespace is cleaned up until that Execution is deleted";
+      options.logger.warn({ err, ...where }, message);
+    }
+  }
+}
+
+function marksOf({ marks }: Gathered, uid: string): Set<string> {
+  const marked = marks.get(uid) ?? new Set();
+  marks.set(uid, marked);
+  return marked;
 }
 
 /** Every digest, wherever the status has one: one too many keeps a payload a little longer, one too few loses it. */
@@ -74,13 +145,16 @@ function markDigests(value: unknown, marked: Set<string>): void {
 }
 
 function scoped(
-  store: PayloadStore,
-  { namespaces }: PayloadSweepOptions,
-  marks: ReadonlyMap<string, unknown>,
+  { store, namespaces }: PayloadSweepOptions,
+  { marks, spared }: Gathered,
 ): Pick<PayloadStore, "namespaces" | "list" | "delete"> {
   return {
     async *namespaces(signal) {
-      for await (const uid of store.namespaces(signal)) if (namespaces.length === 0 || marks.has(uid)) yield uid;
+      // Those that were asked for have marks already.
+      const asked = namespaces.length === 0 ? undefined : new Set(marks.keys());
+      for await (const uid of store.namespaces(signal)) {
+        if (!spared.has(uid) && (asked?.has(uid) ?? true)) yield uid;
+      }
     },
     list: (uid, signal) => store.list(uid, signal),
     delete: (uid, digest, touchedBefore, signal) => store.delete(uid, digest, touchedBefore, signal),

@@ -3,20 +3,24 @@ import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { pipeline } from "node:stream/promises";
 import type { Ports } from "../../engine/clock.ts";
-import { MillraceError, toMillraceError } from "../../engine/errors.ts";
+import { MillraceError } from "../../engine/errors.ts";
 import { binaryType } from "../../engine/payload.ts";
-import { ApiError, type Client } from "../api/client.ts";
+import type { Client } from "../api/client.ts";
 import type { Logger } from "../runtime/logger.ts";
-import { PayloadAccess } from "./access.ts";
+import { PayloadAccess, type PayloadVerb } from "./access.ts";
 import { isLoopback, urlOf } from "./addresses.ts";
 import { isDigest } from "./digest.ts";
 import type { NamespaceUids } from "./namespaces.ts";
+import { Refusal, refusalOf, refuse } from "./refusal.ts";
 import type { PayloadStore } from "./store.ts";
+import { Uploads } from "./upload.ts";
 
 export interface PayloadEndpointOptions {
   readonly client: Client;
   readonly store: PayloadStore;
   readonly namespaces: NamespaceUids;
+  /** Empty: all. Nothing is put into others: nobody would sweep it. */
+  readonly worksIn: readonly string[];
   readonly ports: Ports;
   readonly logger: Logger;
   /** Where to listen. Without `tls` only a loopback address: tokens travel over this connection. */
@@ -30,11 +34,14 @@ export interface PayloadEndpointOptions {
 /** Where a controller says under which URL its payload endpoint is: an annotation of its Lease; empty when nobody else can reach it. */
 export const payloadEndpointAnnotation = "millrace.dev/payload-endpoint";
 
-/** Serves `GET` and `HEAD /v1/namespaces/NS/payloads/DIGEST[?contentType=TYPE]`. */
+/** Serves `GET` and `HEAD /v1/namespaces/NS/payloads/DIGEST[?contentType=TYPE]`, and takes `PUT` there. */
 export interface PayloadEndpoint extends AsyncDisposable {
   /** Where it listens: `https://host:port` or `http://…`, without a path. */
   readonly url: string;
 }
+
+/** From a request's first byte to its last, in milliseconds. */
+const requestMs = 300_000;
 
 const pathPattern = /^\/v1\/namespaces\/([a-z0-9][a-z0-9-]{0,62})\/payloads\/([^/]+)$/;
 const contentTypePattern = /^[\w!#$&^.+-]+\/[\w!#$&^.+-]+(?:\s*;\s*[\w!#$&^.+-]+=(?:[\w!#$&^.+-]+|"[\w !#$&^.+-]*"))*$/;
@@ -50,6 +57,9 @@ export async function servePayloads(options: PayloadEndpointOptions): Promise<Pa
   const handler = new PayloadHandler(options);
   const listener = (request: IncomingMessage, response: ServerResponse) => void handler.handle(request, response);
   const server = tls === undefined ? createServer(listener) : createTlsServer({ ...tls }, listener);
+  server.requestTimeout = requestMs;
+  // Whoever asks before sending a body is told to go on only once it is known that it is wanted.
+  server.on("checkContinue", listener);
   const port = await listening(server, host, options.port);
   // A connection that cannot be accepted, for want of file descriptors, say, is not the end of the process.
   server.on("error", (error) =>
@@ -57,7 +67,10 @@ export async function servePayloads(options: PayloadEndpointOptions): Promise<Pa
   );
   return {
     url: urlOf(tls === undefined ? "http" : "https", host, port),
-    [Symbol.asyncDispose]: () => closed(server),
+    [Symbol.asyncDispose]: async () => {
+      await closed(server);
+      await handler.settled();
+    },
   };
 }
 
@@ -84,28 +97,31 @@ function closed(server: Server): Promise<void> {
   });
 }
 
-/** A refusal, as the API server would put it. */
-class Refusal extends Error {
-  readonly code: number;
-  readonly reason: string;
-
-  constructor(code: number, reason: string, message: string) {
-    super(message);
-    this.code = code;
-    this.reason = reason;
-  }
-}
-
 class PayloadHandler {
   readonly #options: PayloadEndpointOptions;
   readonly #access: PayloadAccess;
+  readonly #uploads: Uploads;
+  readonly #handling = new Set<Promise<void>>();
 
   constructor(options: PayloadEndpointOptions) {
     this.#options = options;
     this.#access = new PayloadAccess(options.client, options.ports.clock);
+    this.#uploads = new Uploads(options.ports.scheduler);
   }
 
   async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const handled = this.#handle(request, response);
+    this.#handling.add(handled);
+    await handled;
+    this.#handling.delete(handled);
+  }
+
+  /** Resolves when what was received in part has been removed. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#handling);
+  }
+
+  async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const gone = new AbortController();
     response.once("close", () => gone.abort());
     try {
@@ -116,20 +132,26 @@ class PayloadHandler {
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse, signal: AbortSignal): Promise<void> {
-    if (request.method !== "GET" && request.method !== "HEAD") {
-      throw new Refusal(405, "MethodNotAllowed", "a payload is read by GET or HEAD");
+    const { method = "" } = request;
+    if (!["GET", "HEAD", "PUT"].includes(method)) {
+      throw new Refusal(405, "MethodNotAllowed", "a payload is read by GET or HEAD, and added by PUT");
     }
-    const { namespace, digest, contentType } = parse(request.url ?? "/");
-    await this.#authorize(request, namespace, signal);
-    if (!isDigest(digest))
-      throw new Refusal(404, "NotFound", `"${digest}" is not a digest: "sha256:" and 64 hex digits`);
+    const wanted = parse(request.url ?? "/");
+    await this.#authorize(request, method === "PUT" ? "create" : "get", wanted.namespace, signal);
+    if (method === "PUT") await this.#receive(request, response, wanted, signal);
+    else await this.#give(response, method, wanted, signal);
+  }
+
+  async #give(response: ServerResponse, method: string, wanted: Wanted, signal: AbortSignal): Promise<void> {
+    const { namespace, digest, contentType } = wanted;
+    if (!isDigest(digest)) throw new Refusal(404, "NotFound", `"${digest}" is not a digest: ${digestForm}`);
     const uid = await this.#options.namespaces.uidOf(namespace, signal);
     const bytes = await this.#options.store.stat(uid, digest, signal);
     if (bytes === undefined) {
       throw new Refusal(404, "NotFound", `namespace ${namespace} has no payload ${digest}; it may have been swept`);
     }
     const head = { "content-type": contentType, "content-length": bytes, "x-content-type-options": "nosniff" };
-    if (request.method === "HEAD") {
+    if (method === "HEAD") {
       response.writeHead(200, head).end();
       return;
     }
@@ -137,9 +159,31 @@ class PayloadHandler {
     await send(response, head, chunks);
   }
 
-  async #authorize(request: IncomingMessage, namespace: string, signal: AbortSignal): Promise<void> {
+  /** 201 for what is stored now, 200 for what was there; the sweep leaves both to whoever is going to name them, for its grace period. */
+  async #receive(
+    request: IncomingMessage,
+    response: ServerResponse,
+    { namespace, digest }: Wanted,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { store, namespaces, worksIn } = this.#options;
+    if (!isDigest(digest)) throw new Refusal(400, "BadRequest", `"${digest}" is not a digest: ${digestForm}`);
+    if (worksIn.length > 0 && !worksIn.includes(namespace)) {
+      throw new Refusal(404, "NotFound", `this controller works in ${worksIn.join(", ")} only, not in ${namespace}`);
+    }
+    const uid = await namespaces.uidOf(namespace, signal);
+    const received = await this.#uploads.receive(request, digest, async (claimed, body) => {
+      if (request.headers.expect !== undefined) response.writeContinue();
+      const end = await store.receive(uid, claimed, body, signal);
+      return { code: end === "Stored" ? 201 : 200, ...claimed };
+    });
+    const { code, ...answer } = received;
+    response.writeHead(code, { "content-type": "application/json" }).end(JSON.stringify(answer));
+  }
+
+  async #authorize(request: IncomingMessage, verb: PayloadVerb, namespace: string, signal: AbortSignal): Promise<void> {
     const token = /^Bearer\s+(\S+)$/i.exec(request.headers.authorization ?? "")?.[1];
-    const access = token === undefined ? undefined : await this.#access.check(token, namespace, signal);
+    const access = token === undefined ? undefined : await this.#access.check(token, verb, namespace, signal);
     if (access?.kind === "Busy") {
       throw new Refusal(429, "TooManyRequests", "too many tokens are being asked about; try again in a second");
     }
@@ -147,11 +191,13 @@ class PayloadHandler {
       throw new Refusal(401, "Unauthorized", "a bearer token that the cluster knows is needed");
     }
     if (access.kind === "Allowed") return;
-    const what = `${access.user} may not "get" the resource "executions/payload" of millrace.dev in namespace ${namespace}`;
+    const what = `${access.user} may not "${verb}" the resource "executions/payload" of millrace.dev in namespace ${namespace}`;
     const mend = "a Role with that rule, bound to this user, allows it";
     throw new Refusal(403, "Forbidden", `${what}${access.reason === "" ? "" : ` (${access.reason})`}; ${mend}`);
   }
 }
+
+const digestForm = `"sha256:" and 64 hex digits`;
 
 interface Wanted {
   readonly namespace: string;
@@ -187,41 +233,4 @@ async function send(
   if (first.value !== undefined) response.write(first.value);
   // A body that turns out corrupt later ends short of its content-length: whoever reads it sees that it broke off.
   await pipeline(chunks, response);
-}
-
-function refusalOf(error: unknown): Refusal {
-  if (error instanceof Refusal) return error;
-  if (error instanceof URIError) return new Refusal(404, "NotFound", "the digest is not decodable");
-  if (error instanceof ApiError) return apiRefusal(error);
-  return storeRefusal(toMillraceError(error));
-}
-
-function apiRefusal({ status, message }: ApiError): Refusal {
-  if (status.code === 404) return new Refusal(404, "NotFound", message);
-  return new Refusal(503, "ServiceUnavailable", `the API server could not be asked: ${message}`);
-}
-
-function storeRefusal({ code, message }: MillraceError): Refusal {
-  return new Refusal(code === "Internal" ? 500 : 503, code, message);
-}
-
-function refuse(response: ServerResponse, refusal: Refusal): void {
-  if (response.headersSent || response.destroyed) {
-    response.destroy();
-    return;
-  }
-  const { code, reason, message } = refusal;
-  const body = JSON.stringify({
-    kind: "Status",
-    apiVersion: "v1",
-    metadata: {},
-    status: "Failure",
-    message,
-    reason,
-    code,
-  });
-  const head: Record<string, string> = { "content-type": "application/json" };
-  if (code === 401) head["www-authenticate"] = 'Bearer realm="millrace"';
-  if (code === 429) head["retry-after"] = "1";
-  response.writeHead(code, head).end(body);
 }

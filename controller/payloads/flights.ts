@@ -22,6 +22,11 @@ export class Flights<T> {
     return await this.#wait(key, flight, signal);
   }
 
+  /** Whether anything is under way that takes somebody on board. */
+  get isBusy(): boolean {
+    return this.#boarding.size > 0;
+  }
+
   /** Resolves when all that is under way has ended, whichever way. */
   async settled(): Promise<void> {
     await Promise.allSettled([...this.#inAir].map(({ result }) => result));

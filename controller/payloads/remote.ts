@@ -1,6 +1,8 @@
 import { createHash } from "node:crypto";
-import { Agent, request } from "undici";
-import { MillraceError } from "../../engine/errors.ts";
+import { Agent, type Dispatcher, request } from "undici";
+import { type Scheduler, sleep } from "../../engine/clock.ts";
+import { type ErrorCode, MillraceError } from "../../engine/errors.ts";
+import type { BytesPayload, Payload } from "../../engine/payload.ts";
 import { refusalOfServer } from "./addresses.ts";
 import type { PayloadRef } from "./store.ts";
 
@@ -10,9 +12,13 @@ export interface RemotePayloadsOptions {
   readonly token: string;
   /** PEM of the authority that signed the endpoint's certificate; absent: those that the system trusts. */
   readonly authority?: string;
+  readonly scheduler: Scheduler;
 }
 
-/** Payloads read through a controller's endpoint, as somebody whom the cluster knows. */
+/** How often an endpoint that is busy is asked again, and how long after; in milliseconds. */
+const busy = { retries: 10, delayMs: 1_000 } as const;
+
+/** Payloads read and added through a controller's endpoint, as somebody whom the cluster knows. */
 export class RemotePayloads implements AsyncDisposable {
   readonly #options: RemotePayloadsOptions;
   readonly #agent: Agent;
@@ -50,22 +56,58 @@ export class RemotePayloads implements AsyncDisposable {
     if (held !== undefined) yield held;
   }
 
+  /** A handle that reads as `read` does. */
+  open(namespace: string, ref: PayloadRef): Payload {
+    const stream = (signal: AbortSignal) => ReadableStream.from(this.read(namespace, ref, signal));
+    return {
+      contentType: ref.contentType,
+      size: ref.bytes,
+      digest: ref.digest,
+      stream,
+      bytes: async (signal) => Buffer.concat(await Array.fromAsync(this.read(namespace, ref, signal))),
+    };
+  }
+
+  /**
+   * Durable when it resolves; the store keeps it for an hour until an Execution names it. Throws MillraceError: InvalidInput (401 and
+   * 403: the message says what is missing), PayloadTooLarge, ResourceExhausted, Unavailable.
+   */
+  async put(namespace: string, payload: BytesPayload, signal: AbortSignal): Promise<void> {
+    const url = this.#url(namespace, payload.digest);
+    const { statusCode, body } = await this.#request(url, { method: "PUT", body: payload.data }, signal);
+    const text = await body.text();
+    if (statusCode !== 200 && statusCode !== 201) throw refused(statusCode, text, this.#options.server);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#agent.destroy();
   }
 
   async #get(namespace: string, ref: PayloadRef, signal: AbortSignal) {
-    const { server, token } = this.#options;
-    const url = new URL(`/v1/namespaces/${namespace}/payloads/${ref.digest}`, server);
+    const url = this.#url(namespace, ref.digest);
     url.searchParams.set("contentType", ref.contentType);
+    const { statusCode, body } = await this.#request(url, { method: "GET" }, signal);
+    if (statusCode === 200) return body;
+    throw refused(statusCode, await body.text(), this.#options.server);
+  }
+
+  #url(namespace: string, digest: string): URL {
+    return new URL(`/v1/namespaces/${namespace}/payloads/${digest}`, this.#options.server);
+  }
+
+  /** Throws MillraceError Unavailable when nobody answers. */
+  async #request(url: URL, what: Sent, signal: AbortSignal): Promise<Dispatcher.ResponseData> {
+    const { server, token, scheduler } = this.#options;
+    const headers = { authorization: `Bearer ${token}` };
     try {
-      const headers = { authorization: `Bearer ${token}` };
-      const { statusCode, body } = await request(url, { dispatcher: this.#agent, headers, signal });
-      if (statusCode === 200) return body;
-      throw refused(statusCode, await body.text(), server);
+      for (let attempt = 0; ; attempt += 1) {
+        const answer = await request(url, { ...what, dispatcher: this.#agent, headers, signal });
+        if (answer.statusCode !== 429 || attempt === busy.retries) return answer;
+        await answer.body.dump();
+        await sleep(busy.delayMs, scheduler, signal);
+      }
     } catch (cause) {
       signal.throwIfAborted();
-      if (cause instanceof MillraceError) throw cause;
       const why = cause instanceof Error ? cause.message : String(cause);
       throw new MillraceError("Unavailable", `the controller's payload endpoint ${server} cannot be reached: ${why}`, {
         cause,
@@ -79,10 +121,24 @@ export class RemotePayloads implements AsyncDisposable {
   }
 }
 
+interface Sent {
+  readonly method: "GET" | "PUT";
+  readonly body?: Uint8Array;
+}
+
+const errorCodes: Readonly<Record<number, ErrorCode>> = {
+  400: "InvalidInput",
+  401: "InvalidInput",
+  403: "InvalidInput",
+  404: "PayloadLost",
+  413: "PayloadTooLarge",
+  507: "ResourceExhausted",
+};
+
 function refused(status: number, body: string, server: string): MillraceError {
+  const code = errorCodes[status];
   const said = messageOf(body);
-  if (status === 404) return new MillraceError("PayloadLost", said);
-  if (status === 401 || status === 403) return new MillraceError("InvalidInput", said);
+  if (code !== undefined) return new MillraceError(code, said);
   return new MillraceError("Unavailable", `the controller's payload endpoint ${server} answered ${status}: ${said}`);
 }
 

@@ -1,28 +1,37 @@
 import type { JsonObject } from "../../engine/payload.ts";
 import type {
+  CacheDefinition,
   ParameterDefinition,
   PartialRetryPolicy,
   PipelineDefinition,
   StepDefinition,
 } from "../../engine/pipeline.ts";
-import { parseDurationMs } from "../api/quantities.ts";
+import { parseBytes, parseDurationMs } from "../api/quantities.ts";
 import type {
-  InlinePipelineSpec,
+  CacheSpec,
+  FinallyStepSpec,
   ParameterSpec,
-  PipelineSpec,
   StepBackoffSpec,
   StepRetrySpec,
   StepSpec,
 } from "../api/types.ts";
+import type { AnyPipelineSpec } from "../catalog.ts";
 
 /** A Pipeline's spec, defaults filled in, as the engine takes it. */
-export function pipelineDefinition(name: string, spec: PipelineSpec | InlinePipelineSpec): PipelineDefinition {
+export function pipelineDefinition(name: string, spec: AnyPipelineSpec): PipelineDefinition {
+  const { schema } = spec.input;
   return {
     name,
+    strategy: spec.strategy,
     failurePolicy: spec.failurePolicy,
     maxParallelSteps: spec.maxParallelSteps,
     parameters: (spec.parameters ?? []).map(parameterDefinition),
-    steps: spec.steps.map(stepDefinition),
+    maxInputBytes: parseBytes(spec.input.maxSize, "spec.input.maxSize"),
+    steps: spec.steps.map((step, index) => stepDefinition(step, `spec.steps[${index}]`)),
+    finally: (spec.finally ?? []).map((step, index) => stepDefinition(step, `spec.finally[${index}]`)),
+    finallyTimeoutMs: parseDurationMs(spec.finallyTimeout, "spec.finallyTimeout"),
+    outputs: spec.outputs ?? [],
+    ...(schema === undefined ? {} : { inputSchema: schema as JsonObject }),
     ...(spec.timeout === undefined ? {} : { timeoutMs: parseDurationMs(spec.timeout, "spec.timeout") }),
     ...(spec.output === undefined ? {} : { output: spec.output }),
   };
@@ -31,21 +40,49 @@ export function pipelineDefinition(name: string, spec: PipelineSpec | InlinePipe
 function parameterDefinition(parameter: ParameterSpec): ParameterDefinition {
   // Null is a default too: only a key that is not there makes the parameter required.
   const value = parameter.default as ParameterDefinition["default"];
-  return value === undefined ? { name: parameter.name } : { name: parameter.name, default: value };
+  return {
+    name: parameter.name,
+    ...(parameter.schema === undefined ? {} : { schema: parameter.schema as JsonObject }),
+    ...(value === undefined ? {} : { default: value }),
+  };
 }
 
-function stepDefinition(step: StepSpec, index: number): StepDefinition {
-  const path = `spec.steps[${index}]`;
+/** A step of the graph or of `finally`; only one of the graph may name a Pipeline, or have a cache. */
+function stepDefinition(step: StepSpec | FinallyStepSpec, path: string): StepDefinition {
+  const { cache, timeout, retry }: Partial<StepSpec> = step;
   return {
     name: step.name,
-    processor: step.processor,
     dependsOn: step.dependsOn ?? [],
     options: (step.options ?? {}) as JsonObject,
-    ...(step.input === undefined ? {} : { input: step.input }),
-    ...(step.when === undefined ? {} : { when: step.when }),
-    ...(step.timeout === undefined ? {} : { timeoutMs: parseDurationMs(step.timeout, `${path}.timeout`) }),
-    ...(step.retry === undefined ? {} : { retry: retryPolicy(step.retry, `${path}.retry`) }),
+    ...present(step as StepSpec, sameInBoth),
+    ...(cache === undefined ? {} : { cache: cacheDefinition(cache, `${path}.cache`) }),
+    ...(timeout === undefined ? {} : { timeoutMs: parseDurationMs(timeout, `${path}.timeout`) }),
+    ...(retry === undefined ? {} : { retry: retryPolicy(retry, `${path}.retry`) }),
   };
+}
+
+/** Fields of a step that the engine takes as the API gives them. */
+const sameInBoth = [
+  "processor",
+  "pipeline",
+  "parameters",
+  "optionsExpression",
+  "forEach",
+  "maxParallel",
+  "input",
+  "when",
+  "onFailure",
+] as const satisfies readonly (keyof StepSpec & keyof StepDefinition)[];
+
+/** Those of the fields that are there. */
+function present<T, K extends keyof T>(from: T, keys: readonly K[]): Partial<Pick<T, K>> {
+  const found = keys.filter((key) => from[key] !== undefined).map((key) => [key, from[key]]);
+  return Object.fromEntries(found) as Partial<Pick<T, K>>;
+}
+
+function cacheDefinition(cache: CacheSpec, path: string): CacheDefinition {
+  const maxAgeMs = parseDurationMs(cache.maxAge, `${path}.maxAge`);
+  return cache.key === undefined ? { maxAgeMs } : { maxAgeMs, key: cache.key };
 }
 
 function retryPolicy(retry: StepRetrySpec, path: string): PartialRetryPolicy {

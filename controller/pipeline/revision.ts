@@ -8,6 +8,7 @@ import type { SchemaCompiler } from "../api/json-schema.ts";
 import { controllerRevisions } from "../api/kinds.ts";
 import type { CompiledPipeline, PipelineClosure, Revisions } from "../catalog.ts";
 import { compileClosure } from "./check.ts";
+import type { StoredClosure } from "./closure.ts";
 
 /** What every revision of ours bears: the sweep looks at nothing else. */
 export const revisionLabels = {
@@ -26,6 +27,9 @@ const maxCompiled = 100;
 
 /** 16 hexadecimal digits: among a Pipeline's revisions no two will ever agree by chance. */
 const hashDigits = 16;
+
+/** Of an inline spec's Execution, whose name may have 253 characters, as many as the revision's. */
+const maxNameLength = 200;
 
 /** The revisions in the API server. See {@link Revisions}. */
 export class RevisionStore implements Revisions {
@@ -66,9 +70,7 @@ export class RevisionStore implements Revisions {
   nameOf(pipeline: CompiledPipeline): string {
     const known = this.#names.get(pipeline);
     if (known !== undefined) return known;
-    const content = JSON.stringify(sorted(pipeline.closure as unknown as Json));
-    const hash = createHash("sha256").update(content).digest("hex").slice(0, hashDigits);
-    const name = `${pipeline.closure.name}-${hash}`;
+    const name = revisionName(pipeline.closure);
     this.#names.set(pipeline, name);
     return name;
   }
@@ -95,14 +97,7 @@ export class RevisionStore implements Revisions {
   }
 
   async #create(namespace: string, name: string, closure: PipelineClosure): Promise<void> {
-    const object = {
-      apiVersion: "apps/v1",
-      kind: "ControllerRevision",
-      metadata: { name, namespace, labels: revisionLabels },
-      data: closure as unknown as JsonObject,
-      // Revisions are told apart by their content; the API wants a number.
-      revision: 1,
-    };
+    const object = revisionObject(namespace, name, closure);
     try {
       // Not with the signal of the run that asked first: others wait for the same request. The client has its timeout.
       await this.#options.client.create(controllerRevisions, object, { namespace }, new AbortController().signal);
@@ -123,14 +118,32 @@ export class RevisionStore implements Revisions {
   }
 }
 
-function closureOf(object: KubernetesObject): PipelineClosure {
+/** By its content: the same wherever it is compiled. */
+export function revisionName(closure: PipelineClosure): string {
+  const content = JSON.stringify(sorted(closure as unknown as Json));
+  const hash = createHash("sha256").update(content).digest("hex").slice(0, hashDigits);
+  return `${closure.name.slice(0, maxNameLength)}-${hash}`;
+}
+
+export function revisionObject(namespace: string, name: string, closure: PipelineClosure): JsonObject {
+  return {
+    apiVersion: "apps/v1",
+    kind: "ControllerRevision",
+    metadata: { name, namespace, labels: revisionLabels },
+    data: closure as unknown as JsonObject,
+    // Revisions are told apart by their content; the API wants a number.
+    revision: 1,
+  };
+}
+
+function closureOf(object: KubernetesObject): StoredClosure {
   const { labels = {}, namespace, name } = object.metadata;
   const isOurs = Object.entries(revisionLabels).every(([label, value]) => labels[label] === value);
-  if (isOurs) return object.data as PipelineClosure;
+  if (isOurs) return object.data as StoredClosure;
   throw new MillraceError("NotFound", `ControllerRevision ${namespace}/${name} is not one of a Pipeline`);
 }
 
-function compiled(closure: PipelineClosure, what: string, schemas: SchemaCompiler): CompiledPipeline {
+function compiled(closure: StoredClosure, what: string, schemas: SchemaCompiler): CompiledPipeline {
   const check = compileClosure(closure, schemas);
   if (check.ok) return check.pipeline;
   const [first] = check.problems;

@@ -3,7 +3,7 @@ import type { Pipeline, PipelineStatus } from "../api/types.ts";
 import { type Condition, type Summary, setCondition, summarise } from "../runtime/conditions.ts";
 import type { PipelineDecision } from "./decide.ts";
 
-/** Conditions and the graph, as they follow from the decision about the object's generation. */
+/** Conditions and the graph, as they follow from the decision about the object's generation. The counts of Executions are another's. */
 export function pipelineStatus(object: Pipeline, decision: PipelineDecision, nowMs: number): PipelineStatus {
   const observedGeneration = object.metadata.generation ?? 0;
   const summary = summaryOf(decision, observedGeneration);
@@ -28,8 +28,8 @@ function summaryOf(decision: PipelineDecision, observedGeneration: number): Summ
 }
 
 /**
- * A Processor that does not exist stalls the Pipeline, and may be on its way: applied together, the Pipeline is often looked
- * at first. Both conditions at once say so; kstatus lets Reconciling win, so that `helm --wait` and Flux wait for it.
+ * A Processor or Pipeline that does not exist stalls the Pipeline, and may be on its way: applied together, the Pipeline is
+ * often looked at first. Both conditions at once say so; kstatus lets Reconciling win, so that `helm --wait` and Flux wait for it.
  */
 function isStuck(decision: PipelineDecision): boolean {
   return decision.state === "Waiting" && decision.cause === "Absent";

@@ -5,6 +5,8 @@ import type { Ports } from "../../engine/clock.ts";
 /** What {@link createBackends} is given. */
 export interface BackendsOptions {
   readonly ports: Ports;
+  /** Of Millrace: the digests of built-ins name it. */
+  readonly version: string;
   /** Where `local.module.file` is looked for; absolute. Absent: there are no modules. */
   readonly pluginsDir?: string;
   /** Where `wasm.source.file` is looked for; absolute. Absent: there are no files. */
@@ -27,9 +29,9 @@ type BackendFactory = (options: BackendsOptions) => Promise<Backend>;
 
 /** A backend's libraries are imported when it is first needed: a run of built-ins alone loads neither gRPC nor workers. */
 const factories: Readonly<Record<BackendKind, BackendFactory>> = {
-  Local: async ({ ports, pluginsDir, allowIsolation = [] }) => {
+  Local: async ({ ports, version, pluginsDir, allowIsolation = [] }) => {
     const { createLocalBackend } = await import("../../backends/local/backend.ts");
-    return createLocalBackend({ ports, allowIsolation, ...(pluginsDir === undefined ? {} : { pluginsDir }) });
+    return createLocalBackend({ ports, version, allowIsolation, ...(pluginsDir === undefined ? {} : { pluginsDir }) });
   },
   RPC: async ({ ports }) => {
     const { createRpcBackend } = await import("../../backends/rpc/backend.ts");

@@ -15,8 +15,10 @@ import type { StatusWriter } from "../runtime/status-writer.ts";
 import type { ReconcileResult, Reconciler } from "../runtime/worker.ts";
 import type { ConfigMapVersion, ConfigMapVersions } from "./config-maps.ts";
 import { decide, probeAfterMs, retryAfterMs } from "./decide.ts";
-import { bounded, probeRefusalOf, type Refusal, refusalOf } from "./refusal.ts";
-import { backendKind, optionsSchemaOf, processorFacts, processorSpec } from "./spec.ts";
+import { bounded, probeRefusalOf, type Refusal, type RefusalReason, refusalOf } from "./refusal.ts";
+import { compileSchemas } from "./response-schemas.ts";
+import type { ProcessorSecrets } from "./secrets.ts";
+import { backendKind, processorFacts, processorSpec } from "./spec.ts";
 import { type Observation, processorStatus } from "./status.ts";
 import type { Candidate, Holding, Version, Versions } from "./versions.ts";
 
@@ -26,6 +28,7 @@ export interface ProcessorReconcilerOptions {
   readonly backends: Pick<Backend, "load">;
   readonly versions: Versions;
   readonly configMaps: ConfigMapVersions;
+  readonly secrets: ProcessorSecrets;
   readonly schemas: SchemaCompiler;
   readonly statuses: StatusWriter;
   readonly events: EventRecorder;
@@ -34,10 +37,8 @@ export interface ProcessorReconcilerOptions {
 const loadTimeoutMs = 60_000;
 const probeTimeoutMs = 10_000;
 
-/** How often a ConfigMap that cannot be watched is asked for. */
+/** How often a ConfigMap or Secret that cannot be watched is asked for. */
 const unwatchedMs = 60_000;
-
-const schemaField = "spec.optionsSchema";
 
 /** What was read before anything is decided. */
 interface Gathered {
@@ -64,6 +65,7 @@ export class ProcessorReconciler implements Reconciler {
     const object = this.#options.processors.get(key) as Processor | undefined;
     if (object === undefined) {
       this.#options.configMaps.release(key);
+      this.#options.secrets.release(key);
       this.#options.versions.unload(key);
       return {};
     }
@@ -81,10 +83,13 @@ export class ProcessorReconciler implements Reconciler {
   async #gather(key: ObjectKey, object: Processor, signal: AbortSignal): Promise<Gathered> {
     try {
       const source = await this.#sourceVersion(key, object, signal);
+      const isFollowed = await this.#followSecrets(key, object, signal);
       const candidate = candidateOf(object, source?.version ?? "");
-      const schema = candidate.optionsSchema && this.#options.schemas.compile(candidate.optionsSchema, schemaField);
-      if (schema?.ok === false) return { object, unreadable: schemaRefusal(schema.violation) };
-      return { object, candidate, ...(source?.watched === false ? { lookAgainMs: unwatchedMs } : {}) };
+      const schemas = compileSchemas(candidate.facts, this.#options.schemas);
+      if (!schemas.ok) return { object, unreadable: schemaRefusal(schemas.reason, schemas.violation) };
+      const checks = schemas.checks === undefined ? {} : { checks: schemas.checks };
+      const isWatched = source?.watched !== false && isFollowed;
+      return { object, candidate: { ...candidate, ...checks }, ...(isWatched ? {} : { lookAgainMs: unwatchedMs }) };
     } catch (error) {
       signal.throwIfAborted();
       if (!(error instanceof ApiError)) return { object, unreadable: refusalOf(toMillraceError(error), undefined) };
@@ -103,16 +108,41 @@ export class ProcessorReconciler implements Reconciler {
     return configMaps.versionFor(key, { namespace: object.metadata.namespace ?? "", name: ref.name }, signal);
   }
 
+  /** Those of the version that serves, too, as long as it does. */
+  #followSecrets(key: ObjectKey, object: Processor, signal: AbortSignal): Promise<boolean> {
+    const { secrets, versions } = this.#options;
+    const serving = versions.holding(key).serving?.candidate.secrets ?? [];
+    return secrets.follow(key, [...(object.spec.secrets ?? []), ...serving], signal);
+  }
+
   async #bring(key: ObjectKey, gathered: Gathered, holding: Holding, signal: AbortSignal): Promise<void> {
     const { candidate, unreadable } = gathered;
     if (unreadable !== undefined) holding.refused = { fingerprint: "", refusal: unreadable, failures: 0 };
     if (candidate === undefined) return this.#waitFor(key, holding);
     const decision = decide(candidate, holding, this.#options.ports.clock.monotonic());
-    if (decision.action === "Load") await this.#load(key, candidate, holding, signal);
+    if (decision.action === "Load") await this.#loadComplete(key, candidate, holding, signal);
     // Back to what serves: what was refused meanwhile is history.
     if (decision.action === "Keep") delete holding.refused;
-    if (holding.serving !== undefined) await this.#probeWhenDue(holding.serving, signal);
+    if (holding.serving !== undefined) {
+      this.#lookForSecrets(key, holding.serving);
+      await this.#probeWhenDue(holding.serving, signal);
+    }
     this.#waitFor(key, holding);
+  }
+
+  /** Loads it, unless it lacks a secret: what does would take the place of one that does not. */
+  async #loadComplete(key: ObjectKey, candidate: Candidate, holding: Holding, signal: AbortSignal): Promise<void> {
+    const lacking = this.#options.secrets.refusal(key, candidate.secrets);
+    if (lacking === undefined) return this.#load(key, candidate, holding, signal);
+    // Under another fingerprint: once the secret is there, the same candidate is a new one.
+    const fingerprint = `${candidate.fingerprint} ${lacking.reason}`;
+    holding.refused = { fingerprint, refusal: lacking, failures: 0 };
+  }
+
+  #lookForSecrets(key: ObjectKey, version: Version): void {
+    const lacking = this.#options.secrets.refusal(key, version.candidate.secrets);
+    if (lacking === undefined) delete version.lacking;
+    else version.lacking = lacking;
   }
 
   async #load(key: ObjectKey, candidate: Candidate, holding: Holding, signal: AbortSignal): Promise<void> {
@@ -218,19 +248,18 @@ export class ProcessorReconciler implements Reconciler {
 /** Throws MillraceError InvalidInput. `source` is the version of the ConfigMap that holds the module. */
 function candidateOf(object: Processor, source: string): Candidate {
   const { namespace = "", name, uid = "", generation = 0 } = object.metadata;
-  const optionsSchema = optionsSchemaOf(object.spec);
   return {
     fingerprint: [uid, generation, source].join(" "),
     generation,
     backend: backendKind(object.spec),
     spec: processorSpec(namespace, name, object.spec),
     facts: processorFacts(name, object.spec),
-    ...(optionsSchema === undefined ? {} : { optionsSchema }),
+    secrets: object.spec.secrets ?? [],
   };
 }
 
-function schemaRefusal({ message, mend }: SchemaViolation): Refusal {
-  return { reason: "InvalidOptionsSchema", duration: "Permanent", message: bounded(`${message}. ${mend}`) };
+function schemaRefusal(reason: RefusalReason, { message, mend }: SchemaViolation): Refusal {
+  return { reason, duration: "Permanent", message: bounded(`${message}. ${mend}`) };
 }
 
 function sameNews(now: Condition, then: Condition | undefined): boolean {
@@ -249,13 +278,14 @@ function observation(object: Processor, holding: Holding): Observation {
   };
 }
 
-function servingObservation({ candidate, caller, probe }: Version): NonNullable<Observation["serving"]> {
+function servingObservation({ candidate, caller, probe, lacking }: Version): NonNullable<Observation["serving"]> {
   const { module } = caller.processor;
   return {
     generation: candidate.generation,
     backend: candidate.backend,
     ...(module === undefined ? {} : { module }),
     ...(probe?.unreachable === undefined ? {} : { unreachable: probe.unreachable }),
+    ...(lacking === undefined ? {} : { lacking }),
   };
 }
 

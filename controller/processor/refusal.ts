@@ -15,6 +15,10 @@ export interface Refusal {
 export const refusalReasons = [
   "InvalidSpec",
   "InvalidOptionsSchema",
+  "InvalidOutputSchema",
+  "InvalidMetadataSchema",
+  "SecretNotFound",
+  "InvalidSecret",
   "BuiltinNotFound",
   "ModuleNotFound",
   "ModuleRefused",

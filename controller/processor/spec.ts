@@ -9,6 +9,9 @@ import type * as api from "../api/types.ts";
 /** Of `rpc.http.path`, also where there is no `rpc.http` to hold it. */
 const defaultHttpPath = "/process";
 
+/** Retries where `retry.limit` is absent: the schema has no default, as it depends on `delivery`. */
+const defaultRetryLimit = 1;
+
 /**
  * A Processor, defaults filled in, as the backends take it. Throws MillraceError InvalidInput where the object says what
  * the API server would have refused.
@@ -28,6 +31,10 @@ export function processorFacts(name: string, spec: api.ProcessorSpec): Processor
   return {
     name,
     intent: spec.intent,
+    lane: backendKind(spec),
+    delivery: spec.delivery,
+    budgetPercent: spec.retry.budgetPercent,
+    ...schemasOf(spec),
     options: (spec.options ?? {}) as JsonObject,
     timeoutMs: parseDurationMs(spec.timeout, "spec.timeout"),
     retry: retryPolicy(spec),
@@ -35,9 +42,21 @@ export function processorFacts(name: string, spec: api.ProcessorSpec): Processor
 }
 
 /** What its options are held to: its own schema, else that of the built-in; absent: anything. */
-export function optionsSchemaOf(spec: api.ProcessorSpec): JsonObject | undefined {
+function optionsSchemaOf(spec: api.ProcessorSpec): JsonObject | undefined {
   if (spec.optionsSchema !== undefined) return spec.optionsSchema as JsonObject;
   return spec.local?.builtin === undefined ? undefined : builtinOptionsSchema(spec.local.builtin);
+}
+
+/** An Analyze processor has no output of its own: what passes through it is not held to an `outputSchema`. */
+function schemasOf(spec: api.ProcessorSpec): Pick<ProcessorFacts, "optionsSchema" | "outputSchema" | "metadataSchema"> {
+  const optionsSchema = optionsSchemaOf(spec);
+  const outputSchema = spec.intent === "Analyze" ? undefined : (spec.outputSchema as JsonObject | undefined);
+  const metadataSchema = spec.metadataSchema as JsonObject | undefined;
+  return {
+    ...(optionsSchema === undefined ? {} : { optionsSchema }),
+    ...(outputSchema === undefined ? {} : { outputSchema }),
+    ...(metadataSchema === undefined ? {} : { metadataSchema }),
+  };
 }
 
 /** Which backend runs it, as in `status.backend`. */
@@ -60,7 +79,7 @@ function retryPolicy(spec: api.ProcessorSpec): RetryPolicy {
   const backoff = retry.backoff;
   const duration = (field: "initial" | "max") => parseDurationMs(backoff[field], `spec.retry.backoff.${field}`);
   return {
-    limit: retry.limit,
+    limit: retry.limit ?? (spec.delivery === "AtMostOnce" ? 0 : defaultRetryLimit),
     codes: retry.codes,
     backoff: {
       initialMs: duration("initial"),

@@ -22,6 +22,8 @@ export interface ServingObservation {
   readonly module?: LoadedModule;
   /** Why its endpoint cannot be used; absent: it answers, or there is none. */
   readonly unreachable?: Refusal;
+  /** Why its secrets cannot be had; absent: they can. */
+  readonly lacking?: Refusal;
 }
 
 const backendConditions = {
@@ -60,13 +62,9 @@ function readyCondition(seen: Observation): ConditionState {
   const { serving, refused, generation } = seen;
   if (serving === undefined)
     return { type: "Ready", status: "False", ...sayRefused(refused), observedGeneration: generation };
-  if (serving.unreachable !== undefined) {
-    return {
-      type: "Ready",
-      status: "False",
-      ...sayRefused(serving.unreachable),
-      observedGeneration: serving.generation,
-    };
+  const unusable = serving.lacking ?? serving.unreachable;
+  if (unusable !== undefined) {
+    return { type: "Ready", status: "False", ...sayRefused(unusable), observedGeneration: serving.generation };
   }
   if (refused === undefined)
     return { type: "Ready", status: "True", ...sayServing(serving), observedGeneration: generation };
@@ -89,7 +87,7 @@ function backendCondition(seen: Observation): Omit<ConditionState, "type"> {
 }
 
 function progressCondition(seen: Observation): ConditionState | undefined {
-  const trouble = seen.refused ?? seen.serving?.unreachable;
+  const trouble = seen.refused ?? seen.serving?.lacking ?? seen.serving?.unreachable;
   if (trouble === undefined) return undefined;
   const type = trouble.duration === "Transient" ? "Reconciling" : "Stalled";
   return { type, status: "True", ...sayRefused(trouble), observedGeneration: seen.generation };

@@ -1,15 +1,17 @@
-import type { BackendKind, LoadedProcessor, ProcessorSpec } from "../../backends/backend.ts";
+import type { BackendKind, Implementation, LoadedProcessor, ProcessorSpec } from "../../backends/backend.ts";
 import type { ByteBudget } from "../../backends/byte-budget.ts";
 import { Caller, type CallerStats } from "../../backends/call.ts";
+import { CheckedProcessor, type ResponseChecks } from "../../backends/checked.ts";
 import { observed } from "../../backends/observed.ts";
 import type { Ports } from "../../engine/clock.ts";
-import type { JsonObject } from "../../engine/payload.ts";
 import type { ProcessorFacts } from "../../engine/pipeline.ts";
+import type { SecretRef } from "../api/types.ts";
 import type { ProcessorEntry, ProcessorVersion, Register } from "../catalog.ts";
 import type { Logger } from "../runtime/logger.ts";
 import type { Metrics } from "../runtime/metrics.ts";
-import { type ObjectKey, refOf } from "../runtime/object-key.ts";
+import { keyFor, type ObjectKey, refOf } from "../runtime/object-key.ts";
 import type { Refusal } from "./refusal.ts";
+import type { ProcessorSecrets } from "./secrets.ts";
 
 /** What one load is of: the same content is loaded once. */
 export interface Candidate {
@@ -19,7 +21,10 @@ export interface Candidate {
   readonly backend: BackendKind;
   readonly spec: ProcessorSpec;
   readonly facts: ProcessorFacts;
-  readonly optionsSchema?: JsonObject;
+  /** What its answers are held to; absent: it declares nothing. */
+  readonly checks?: ResponseChecks;
+  /** Whose values its calls get. */
+  readonly secrets: readonly SecretRef[];
 }
 
 /** A loaded version that serves, or would. */
@@ -28,6 +33,8 @@ export interface Version {
   readonly caller: Caller;
   /** The last answer of its endpoint, and when to ask again on the monotonic clock; absent: it has none to ask. */
   probe?: { readonly unreachable?: Refusal; readonly dueAtMs: number };
+  /** Why its secrets cannot be had; absent: they can. */
+  lacking?: Refusal;
 }
 
 /** What this process holds of one Processor. */
@@ -48,6 +55,7 @@ export interface VersionsOptions {
   readonly metrics: Metrics;
   readonly entries: Register<ProcessorEntry>;
   readonly budget: ByteBudget;
+  readonly secrets: Pick<ProcessorSecrets, "current">;
   /** How long an old version's calls may go on after the switch, in milliseconds; default 30,000. */
   readonly drainMs?: number;
 }
@@ -110,10 +118,14 @@ export class Versions implements AsyncDisposable {
 
   /** Puts a loaded processor behind the limits of its spec. */
   wrap(candidate: Candidate, processor: LoadedProcessor): Version {
-    const { ports, budget, drainMs } = this.#options;
+    const { ports, budget, drainMs, secrets } = this.#options;
     const { limits } = candidate.spec;
-    const options = { limits, ports, budget, ...(drainMs === undefined ? {} : { drainMs }) };
-    const version = { candidate, caller: new Caller(processor, options) };
+    const drain = drainMs === undefined ? {} : { drainMs };
+    const refs = candidate.secrets;
+    const key = keyFor(candidate.spec);
+    const given = refs.length === 0 ? {} : { secrets: () => secrets.current(key, refs) };
+    const checked = candidate.checks === undefined ? processor : new CheckedProcessor(processor, candidate.checks);
+    const version = { candidate, caller: new Caller(checked, { limits, ports, budget, ...drain, ...given }) };
     return processor.probe === undefined ? version : { ...version, probe: { dueAtMs: ports.clock.monotonic() } };
   }
 
@@ -158,10 +170,24 @@ export class Versions implements AsyncDisposable {
     const { metrics, ports } = this.#options;
     return {
       generation: candidate.generation,
-      digests: caller.processor.digests,
+      // Those of an endpoint come and go.
+      get digests() {
+        return caller.processor.digests;
+      },
+      called: calledPart(candidate.spec.implementation),
       facts: candidate.facts,
-      ...(candidate.optionsSchema === undefined ? {} : { optionsSchema: candidate.optionsSchema }),
       invoke: observed(caller.call.bind(caller), candidate.backend, metrics.stepAttempted.bind(metrics), ports.clock),
     };
+  }
+}
+
+function calledPart(implementation: Implementation): string {
+  switch (implementation.kind) {
+    case "Module":
+      return implementation.export;
+    case "WASM":
+      return `${implementation.abi} ${implementation.entrypoint}`;
+    default:
+      return "";
   }
 }

@@ -23,6 +23,8 @@ export interface Metrics {
   eventDropped(cause: "RateLimited" | "QueueFull" | "Failed"): void;
   executionFinished(outcome: "Succeeded" | "Failed" | "Cancelled", durationMs: number): void;
   stepAttempted(backend: string, code: string, durationMs: number): void;
+  /** How long an Execution waited for a place to run in. */
+  executionAdmitted(waitMs: number): void;
   /** Queue depths, pool sizes and the like. */
   addGauge(source: GaugeSource): void;
 }
@@ -46,6 +48,7 @@ export const noMetrics: Metrics = {
   eventDropped() {},
   executionFinished() {},
   stepAttempted() {},
+  executionAdmitted() {},
   addGauge() {},
 };
 
@@ -62,6 +65,7 @@ class PrometheusMetrics implements Metrics {
   readonly #executions: Counter;
   readonly #executionSeconds: Histogram;
   readonly #stepSeconds: Histogram;
+  readonly #admissionSeconds: Histogram;
 
   constructor(registry: Registry) {
     this.#registry = registry;
@@ -79,6 +83,12 @@ class PrometheusMetrics implements Metrics {
     this.#executions = this.#counter("executions_total", "Finished Executions.", ["outcome"]);
     this.#executionSeconds = this.#histogram("execution_seconds", "Start to end of a run.", ["outcome"], runBuckets);
     this.#stepSeconds = this.#histogram("step_seconds", "Time of one attempt.", ["backend", "code"], workBuckets);
+    this.#admissionSeconds = this.#histogram(
+      "execution_queue_wait_seconds",
+      "Time an Execution waited for a place to run in.",
+      [],
+      runBuckets,
+    );
   }
 
   reconciled(controller: string, outcome: ReconcileOutcome, durationMs: number): void {
@@ -114,6 +124,10 @@ class PrometheusMetrics implements Metrics {
 
   stepAttempted(backend: string, code: string, durationMs: number): void {
     this.#stepSeconds.observe({ backend, code }, durationMs / 1000);
+  }
+
+  executionAdmitted(waitMs: number): void {
+    this.#admissionSeconds.observe(waitMs / 1000);
   }
 
   addGauge(source: GaugeSource): void {

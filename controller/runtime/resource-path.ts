@@ -22,9 +22,10 @@ export function objectPath(resource: Resource, ref: ObjectRef, subresource?: Sub
 }
 
 export function createPath(resource: Resource, options: CreateOptions): string {
-  if (options.of === undefined) return collectionPath(resource, options.namespace);
+  const query = options.dryRun === true ? "?dryRun=All" : "";
+  if (options.of === undefined) return `${collectionPath(resource, options.namespace)}${query}`;
   const ref = { name: options.of.name, ...(options.namespace === undefined ? {} : { namespace: options.namespace }) };
-  return objectPath(resource, ref, options.of.subresource);
+  return `${objectPath(resource, ref, options.of.subresource)}${query}`;
 }
 
 export function listPath(resource: Resource, options: ListOptions, pageSize: number): string {

@@ -28,6 +28,8 @@ export interface StatusWriterOptions {
   readonly resource: Resource;
   readonly ports: Ports;
   readonly logger: Logger;
+  /** Members of the status that others write: left as they are. Default none. */
+  readonly foreign?: readonly string[];
   /** Told of each answer, for `Reflector.observe`. */
   readonly onWritten?: (object: KubernetesObject) => void;
 }
@@ -158,13 +160,14 @@ export class StatusWriter {
     if (lane.stale || (job.condition && !mayWrite(lane.base, job))) await this.#reread(lane, job.signal);
     if (lane.base.metadata.uid !== job.object.metadata.uid) return { kind: "Gone" };
     if (job.condition && !mayWrite(lane.base, job)) return { kind: "Lost", object: lane.base };
-    const change = mergeDiff(statusOf(lane.base), job.status);
+    const { own, foreign } = this.#parted(statusOf(lane.base));
+    const change = mergeDiff(own, job.status);
     if (change === undefined) return { kind: "Unchanged", object: lane.base };
     const startedMs = ports.clock.monotonic();
     // A null that is a value cannot go by merge patch.
     const whole = job.condition !== undefined || containsNull(job.status);
     const object = whole
-      ? await client.update(resource, { ...lane.base, status: job.status }, "status", job.signal)
+      ? await client.update(resource, { ...lane.base, status: { ...foreign, ...job.status } }, "status", job.signal)
       : await client.patch(
           resource,
           lane.base.metadata,
@@ -175,6 +178,17 @@ export class StatusWriter {
     lane.base = object;
     this.#options.onWritten?.(object);
     return { kind: "Written", object, durationMs: ports.clock.monotonic() - startedMs };
+  }
+
+  #parted(status: Draft): { readonly own: Draft; readonly foreign: Draft } {
+    const { foreign = [] } = this.#options;
+    if (foreign.length === 0) return { own: status, foreign: {} };
+    const isForeign = ([name]: readonly [string, unknown]) => foreign.includes(name);
+    const members = Object.entries(status);
+    return {
+      own: Object.fromEntries(members.filter((member) => !isForeign(member))),
+      foreign: Object.fromEntries(members.filter(isForeign)),
+    };
   }
 
   async #reread(lane: Lane, signal: AbortSignal): Promise<void> {

@@ -5,7 +5,8 @@ import type { FieldProblem } from "../../controller/api/structural-schema.ts";
 import { validateObject } from "../../controller/api/validation.ts";
 import { callApi } from "../cluster/api-call.ts";
 import { type Cluster, useCluster } from "../cluster/cluster.ts";
-import { type AgreementCase, agreementCases, type KubeObject } from "./cases.ts";
+import type { AgreementCase, KubeObject } from "./case-builders.ts";
+import { agreementCases } from "./cases.ts";
 import { randomObjects } from "./random-objects.ts";
 
 /** What the server says to a dry run. */

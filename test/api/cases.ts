@@ -1,152 +1,35 @@
-import type { Kind } from "../../controller/api/structural-schema.ts";
+import {
+  type AgreementCase,
+  absent,
+  both,
+  builtin,
+  codes,
+  digest,
+  durations,
+  execution,
+  field,
+  files,
+  freeJson,
+  grpc,
+  http,
+  inline,
+  integer,
+  labels,
+  local,
+  of,
+  pipeline,
+  references,
+  sizes,
+  ttls,
+  update,
+  wasm,
+  withField,
+} from "./case-builders.ts";
+import { largestInline, pipelineCases, steps } from "./pipeline-cases.ts";
 
-export interface AgreementCase {
-  readonly name: string;
-  readonly object: KubeObject;
-  /** Set: an update of this object, else a create. */
-  readonly old?: KubeObject;
-  readonly accepted: boolean;
-  /** The row of DIFFERENCES.md that the two answers differ by. */
-  readonly difference?: string;
-}
-
-export type KubeObject = {
-  apiVersion: string;
-  kind: string;
-  metadata: Record<string, unknown>;
-  [key: string]: unknown;
-};
-
-/** Absent from the object. */
-const absent = Symbol("absent");
-
-function create(kind: Kind, spec: unknown): KubeObject {
-  return { apiVersion: "millrace.dev/v1alpha1", kind, metadata: { name: "a" }, spec };
-}
-
-/** A copy of the object with the value in the field; objects on the way are made. */
-export function withField(object: KubeObject, path: string, value: unknown): KubeObject {
-  const copy = structuredClone(object);
-  const keys = path.split(/[.[\]]+/).filter((key) => key !== "");
-  const last = keys.pop() ?? "";
-  let at: Record<string, unknown> = copy;
-  for (const key of keys) {
-    at[key] ??= {};
-    at = at[key] as Record<string, unknown>;
-  }
-  if (value === absent) delete at[last];
-  else Object.defineProperty(at, last, { value, enumerable: true, configurable: true, writable: true });
-  return copy;
-}
-
-/** Cases that put values into one field: those that are to be taken, and those that are not. */
-function field(base: KubeObject, path: string, good: readonly unknown[], bad: readonly unknown[]): AgreementCase[] {
-  const caseOf = (value: unknown, accepted: boolean): AgreementCase => {
-    const text = value === absent ? "absent" : shorten(JSON.stringify(value));
-    return { name: `${base.kind} ${path} ${text}`, object: withField(base, path, value), accepted };
-  };
-  return [...good.map((value) => caseOf(value, true)), ...bad.map((value) => caseOf(value, false))];
-}
-
-/** A value that both refuse, each in its own way. */
-function differing(difference: string, base: KubeObject, path: string, value: unknown): AgreementCase[] {
-  return field(base, path, [], [value]).map((entry) => ({ ...entry, difference }));
-}
-
-function shorten(json: string): string {
-  return json.length <= 60 ? json : `${json.slice(0, 40)}… (${json.length} characters, ends with ${json.slice(-12)})`;
-}
-
-const builtin = create("Processor", { local: { builtin: "text.uppercase" } });
-const local = create("Processor", { local: { module: { file: "words.mjs" } } });
-const grpc = create("Processor", { rpc: { protocol: "GRPC", endpoint: "dns:///words.default.svc:50051" } });
-const http = create("Processor", { rpc: { protocol: "HTTP", endpoint: "http://words" } });
-const wasm = create("Processor", { wasm: { source: { file: "words.wasm" } } });
-const pipeline = create("Pipeline", {
-  steps: [
-    { name: "clean", processor: "html-to-text" },
-    { name: "count", processor: "word-count", dependsOn: ["clean"] },
-  ],
-});
-const execution = create("Execution", { pipeline: "article" });
-const inline = create("Execution", { pipelineSpec: pipeline.spec });
-
-const digest = `sha256:${"0a".repeat(32)}`;
-const durations = {
-  good: ["1ms", "30s", "1m30s", "0.5h", "576h", "1h1h", "007s", "0.000001ms", null],
-  bad: [
-    "",
-    "0s",
-    "0ms0s",
-    "30",
-    "-5s",
-    "577h",
-    "1d",
-    "1 s",
-    "s",
-    "999999999999h",
-    "575h61m",
-    "0.0000001ms",
-    "1.5.5s",
-    ".5s",
-    "5.s",
-    "1s\n",
-    "１s",
-    30,
-    true,
-  ],
-};
-const sizes = {
-  good: [1, 67_108_864, "1", "67108864", "64Mi", "65536Ki", "67M", "67108k", "1k", null],
-  bad: [
-    0,
-    -1,
-    67_108_865,
-    "0",
-    "67108865",
-    "65Mi",
-    "65537Ki",
-    "68M",
-    "67109k",
-    "1Gi",
-    "1.5Mi",
-    "4 Mi",
-    "",
-    "Mi",
-    1.5,
-    true,
-  ],
-};
-const labels = {
-  good: ["a", "a1", "html-to-text", "0", "x".repeat(63)],
-  bad: ["", "A", "-a", "a-", "a.b", "a_b", "ü", "a\n", "x".repeat(64), 1, null, absent],
-};
-const references = { good: ["a", "a.b", "x".repeat(63)], bad: ["", "x".repeat(64), 5, absent] };
-const files = {
-  good: ["a.wasm", "dir/a-b_c.wasm", "x".repeat(255)],
-  bad: ["", "/a", "../a", "a/../b", ".a", "a//b", "a\\b", "a b", "x".repeat(256), 3],
-};
-const freeJson = {
-  good: [{}, { a: null, b: [1, { c: null }], "d.e": 1.5, __proto: {} }, null],
-  bad: [[], "x", 1, Object.fromEntries(Array.from({ length: 129 }, (_, index) => [`k${index}`, index]))],
-};
-const expressions = {
-  good: ["input", "x".repeat(4096), "ü".repeat(4096), "😀".repeat(4096), null],
-  bad: ["", "x".repeat(4097), "😀".repeat(4097), 1],
-};
-const codes = {
-  good: [[], ["Unavailable", "Internal"], null],
-  bad: [["Cancelled"], ["Unavailable", "Unavailable"], ["unavailable"], "Unavailable", [null]],
-};
-const ttls = { good: [0, 31_536_000, null], bad: [-1, 31_536_001, 1.5, "60"] };
-
-function integer(least: number, most: number) {
-  return { good: [least, most, null], bad: [least - 1, most + 1, least + 0.5, String(least), true] };
-}
-
-function both(base: KubeObject, path: string, { good, bad }: { good: readonly unknown[]; bad: readonly unknown[] }) {
-  return field(base, path, good, bad);
-}
+const atMostOnce = withField(builtin, "spec.delivery", "AtMostOnce");
+const apiKey = { name: "api-key", secretKeyRef: { name: "words", key: "token" } };
+const withSecret = withField(builtin, "spec.secrets", [apiKey]);
 
 const processorCases: AgreementCase[] = [
   ...field(
@@ -237,6 +120,28 @@ const processorCases: AgreementCase[] = [
   ...field(wasm, "spec.wasm.limits", [{}, null], [{ fuel: 1 }, []]),
   ...both(builtin, "spec.options", freeJson),
   ...both(builtin, "spec.optionsSchema", freeJson),
+  ...both(builtin, "spec.outputSchema", freeJson),
+  ...both(builtin, "spec.metadataSchema", freeJson),
+  ...field(
+    builtin,
+    "spec.secrets",
+    [[], [apiKey], [apiKey, { ...apiKey, name: "other" }], null],
+    [
+      [apiKey, apiKey],
+      [{ name: "api-key" }],
+      [{ ...apiKey, secretKeyRef: { name: "words" } }],
+      [{ ...apiKey, secretKeyRef: { name: "", key: "token" } }],
+      [{ ...apiKey, value: "x" }],
+      Array.from({ length: 33 }, (_, index) => ({ ...apiKey, name: `key-${index}` })),
+    ],
+  ),
+  ...both(withSecret, "spec.secrets[0].name", labels),
+  ...field(builtin, "spec.delivery", ["AtLeastOnce", "AtMostOnce", null], ["ExactlyOnce", "", 1]),
+  ...of(
+    "AtMostOnce",
+    field(atMostOnce, "spec.retry", [{}, { limit: 0 }, { backoff: {} }, null], [{ limit: 1 }, { limit: 10 }]),
+  ),
+  ...both(builtin, "spec.retry.budgetPercent", integer(0, 100)),
   ...both(builtin, "spec.timeout", durations),
   ...field(
     builtin,
@@ -251,101 +156,6 @@ const processorCases: AgreementCase[] = [
   ...both(builtin, "spec.maxInputSize", sizes),
   ...field(builtin, "spec.maxOutputSize", ["64Mi"], ["65Mi", "x".repeat(13)]),
   ...both(builtin, "spec.maxConcurrency", integer(1, 1024)),
-];
-
-/** Steps that each depend on as many as there are before them, up to a number. */
-const steps = (count: number, dependencies: number, prefix = "step-".repeat(11)) =>
-  Array.from({ length: count }, (_, index) => ({
-    name: `${prefix}${index}`,
-    processor: "word-count",
-    timeout: "1m30s",
-    retry: { backoff: { initial: "100.000ms", max: "10h10m10s10ms" }, codes: ["Unavailable", "Internal"] },
-    dependsOn: Array.from({ length: Math.min(index, dependencies) }, (_, back) => `${prefix}${index - 1 - back}`),
-  }));
-const largest = create("Pipeline", { steps: steps(1000, 64, "a-step-of-a-large-one-") });
-const largestInline = create("Execution", {
-  pipelineSpec: { steps: steps(100, 64) },
-  input: { text: "x".repeat(262_144) },
-});
-const wrongName = (object: KubeObject) => withField(object, "spec.steps[999].dependsOn[63]", "nowhere");
-
-const pipelineCases: AgreementCase[] = [
-  ...field(pipeline, "spec.failurePolicy", ["FailFast", "Continue", null], ["BestEffort", ""]),
-  ...both(pipeline, "spec.maxParallelSteps", integer(1, 1000)),
-  ...both(pipeline, "spec.timeout", durations),
-  ...field(
-    pipeline,
-    "spec.parameters",
-    [
-      [],
-      [
-        { name: "a_b-c", default: null },
-        { name: "B", schema: { type: "string" }, default: { a: [null] } },
-      ],
-      null,
-    ],
-    [
-      [{}],
-      [{ name: "a" }, { name: "a" }],
-      [{ name: "1" }],
-      [{ name: "" }],
-      [{ name: "a b" }],
-      [{ name: "a", schema: 1 }],
-      [null],
-    ],
-  ),
-  ...field(pipeline, "spec.input", [{}, { schema: {} }, null], [{ schema: [] }, { max: 1 }]),
-  ...both(pipeline, "spec.input.maxSize", sizes),
-  ...field(
-    pipeline,
-    "spec.steps",
-    [[{ name: "a", processor: "b" }]],
-    [absent, [], null, {}, [{ name: "a" }], [{ processor: "a" }], ["a"], [null]],
-  ),
-  ...both(pipeline, "spec.steps[0].processor", references),
-  ...field(pipeline, "spec.steps[1].name", ["x"], []),
-  ...field(
-    pipeline,
-    "spec.steps[1].dependsOn",
-    [[], ["clean"], null, absent],
-    ["clean", [1], ["clean", "clean"], ["count"]],
-  ),
-  ...both(withField(pipeline, "spec.steps[1].dependsOn", absent), "spec.steps[0].name", labels),
-  ...both(pipeline, "spec.steps[0].options", freeJson),
-  ...both(pipeline, "spec.steps[0].input", expressions),
-  ...both(pipeline, "spec.steps[0].when", expressions),
-  ...field(pipeline, "spec.steps[0].timeout", ["30s"], ["0s", 1]),
-  ...field(
-    pipeline,
-    "spec.steps[0].retry",
-    [{}, { limit: 3, backoff: { initial: "1s", factor: 1, max: "1m", jitterPercent: 0 }, codes: [] }],
-    [{ limit: 11 }, { backoff: { initial: "x" } }, { on: [] }],
-  ),
-  ...both(pipeline, "spec.steps[0].retry.codes", codes),
-  ...both(pipeline, "spec.output", expressions),
-  ...both(pipeline, "spec.ttlSecondsAfterFinished", ttls),
-  ...differing("wrongType", pipeline, "spec.parameters", { name: "a" }),
-  ...differing("duplicateStep", pipeline, "spec.steps[1].name", "clean"),
-  ...differing("dependsOn", pipeline, "spec.steps[1].dependsOn", [""]),
-  {
-    name: "Pipeline with an unknown dependency",
-    object: withField(pipeline, "spec.steps[1].dependsOn", ["cleam"]),
-    accepted: false,
-    difference: "dependsOn",
-  },
-  { name: "Pipeline of 1,000 steps with 64 dependencies each", object: largest, accepted: true },
-  {
-    name: "Pipeline of 1,000 steps, the last dependency unknown",
-    object: wrongName(largest),
-    accepted: false,
-    difference: "dependsOn",
-  },
-  { name: "Pipeline of 1,001 steps", object: create("Pipeline", { steps: steps(1001, 1) }), accepted: false },
-  {
-    name: "Pipeline with 65 dependencies in a step",
-    object: create("Pipeline", { steps: steps(70, 65) }),
-    accepted: false,
-  },
 ];
 
 const base64 = Buffer.alloc(262_144, 7).toString("base64");
@@ -384,10 +194,17 @@ const executionCases: AgreementCase[] = [
       { base64: "YQ==" },
       { base64 },
       { configMapKeyRef: { name: "a", key: "b" } },
+      { payload: { ref: digest } },
+      { payload: { ref: digest, contentType: "text/plain; charset=utf-8" } },
       null,
     ],
     [
       {},
+      { payload: {} },
+      { payload: { ref: digest }, json: 1 },
+      { payload: { ref: "sha256:00" } },
+      { payload: { ref: digest.toUpperCase() } },
+      { payload: { ref: digest, bytes: 3 } },
       { text: "a", json: 1 },
       { text: 1 },
       { text: null },
@@ -400,9 +217,27 @@ const executionCases: AgreementCase[] = [
     ],
   ),
   ...field(execution, "spec.input.text", ["ü".repeat(262_144)], ["x".repeat(262_145)]),
-  ...field(execution, "spec.cancel", ["None", "Immediate", null], ["Graceful", "none", true]),
+  ...field(
+    withField(execution, "spec.input", { payload: { ref: digest } }),
+    "spec.input.payload.contentType",
+    ["application/json", "application/vnd.a+json", "image/svg+xml; a=b;c", null],
+    ["", "json", "a/", "/b", "a b/c", "text/plain\n", "text/plain; \u00fc", `a/${"x".repeat(255)}`, 1],
+  ),
+  ...field(execution, "spec.cancel", ["None", "Graceful", "Immediate", null], ["none", "Now", true]),
+  ...both(execution, "spec.priority", integer(-1_000_000, 1_000_000)),
+  ...field(execution, "spec.suspend", [true, false, null], ["true", 1]),
+  ...field(
+    execution,
+    "spec.retryFrom",
+    [{ execution: "article-1" }, null],
+    [{}, { execution: "" }, { execution: "x".repeat(64) }, "article-1", { name: "article-1" }],
+  ),
   ...both(execution, "spec.ttlSecondsAfterFinished", ttls),
   ...field(inline, "spec.pipelineSpec.ttlSecondsAfterFinished", [], [60]),
+  ...field(inline, "spec.pipelineSpec.concurrency", [], [{ limit: 1 }]),
+  ...field(inline, "spec.pipelineSpec.historyLimit", [], [{}]),
+  ...field(inline, "spec.pipelineSpec.finally", [[{ name: "a", processor: "b" }]], [[{ name: "a" }]]),
+  ...field(inline, "spec.pipelineSpec.steps[0]", [{ name: "clean", pipeline: "b" }], [{ name: "clean" }]),
   ...field(inline, "spec.pipelineSpec.steps", [steps(100, 64)], [steps(101, 1), []]),
   ...field(inline, "spec.pipelineSpec.maxParallelSteps", [2], [0]),
   {
@@ -440,11 +275,10 @@ const metadataCases: AgreementCase[] = [
   ...field(pipeline, "spec.steps[0].dependson", [], [["a"]]),
 ];
 
-function update(name: string, old: KubeObject, path: string, value: unknown, accepted: boolean): AgreementCase {
-  return { name: `update: ${name}`, old, object: withField(old, path, value), accepted };
-}
-
 const withInput = (input: unknown) => withField(execution, "spec.input", input);
+const withPayload = withInput({ payload: { ref: digest } });
+const graceful = withField(execution, "spec.cancel", "Graceful");
+const retried = withField(execution, "spec.retryFrom", { execution: "a" });
 const withParameters = (value: unknown) => withField(execution, "spec.parameters", [{ name: "a", value }]);
 const withOptions = (options: unknown) => withField(inline, "spec.pipelineSpec.steps[0].options", options);
 const reversed = [...(pipeline.spec as { steps: unknown[] }).steps].reverse();
@@ -502,6 +336,23 @@ const updateCases: AgreementCase[] = [
   ),
   update("another default filled in by hand", inline, "spec.pipelineSpec.maxParallelSteps", 16, true),
   update("cancelled", execution, "spec.cancel", "Immediate", true),
+  update("cancelled gracefully", execution, "spec.cancel", "Graceful", true),
+  update("cancelled at once after all", graceful, "spec.cancel", "Immediate", true),
+  update("a graceful cancellation taken back", graceful, "spec.cancel", "None", false),
+  update("a graceful cancellation dropped", graceful, "spec.cancel", absent, false),
+  update("slowed down", withField(execution, "spec.cancel", "Immediate"), "spec.cancel", "Graceful", false),
+  update("suspended", execution, "spec.suspend", true, true),
+  update("resumed", withField(execution, "spec.suspend", true), "spec.suspend", absent, true),
+  update("another priority", execution, "spec.priority", 1, false),
+  update("the default priority written out", execution, "spec.priority", 0, true),
+  update("retryFrom added", execution, "spec.retryFrom", { execution: "b" }, false),
+  update("another retryFrom", retried, "spec.retryFrom.execution", "b", false),
+  update("retryFrom removed", retried, "spec.retryFrom", absent, false),
+  update("another payload", withPayload, "spec.input.payload.ref", digest.replaceAll("a", "b"), false),
+  update("another type of a payload", withPayload, "spec.input.payload.contentType", "application/json", false),
+  update("a payload's default type", withPayload, "spec.input.payload.contentType", "application/octet-stream", true),
+  update("a step of finally inline", inline, "spec.pipelineSpec.finally", [{ name: "a", processor: "b" }], false),
+  update("a Pipeline's strategy", pipeline, "spec.strategy", "Hybrid", true),
   update("a cancellation taken back", withField(execution, "spec.cancel", "Immediate"), "spec.cancel", "None", false),
   update("a cancellation dropped", withField(execution, "spec.cancel", "Immediate"), "spec.cancel", absent, false),
   update(

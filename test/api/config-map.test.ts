@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { checkConfigMap } from "../../controller/api/config-map.ts";
+import { checkConfigMap, checkSecret } from "../../controller/api/config-map.ts";
 import type { DraftObject } from "../../controller/api/structural-schema.ts";
 import { callApi } from "../cluster/api-call.ts";
 import { useCluster } from "../cluster/cluster.ts";
@@ -41,6 +41,41 @@ describe("the offline check of ConfigMaps and the API server", function () {
       const { status, body } = await callApi(cluster.kubeconfig, { method: "POST", path, body: object });
       expect(status < 300, JSON.stringify(body).slice(0, 500)).to.equal(accepted);
       const problems = checkConfigMap(object);
+      expect(problems.length === 0, JSON.stringify(problems)).to.equal(accepted);
+    });
+  }
+});
+
+const secretCases: readonly (readonly [boolean, DraftObject])[] = [
+  [true, {}],
+  [true, { type: "Opaque", data: { a: "YQ==" }, stringData: { a: "b", c: "" }, immutable: true }],
+  [true, { data: null, stringData: null }],
+  [true, { data: { a: Buffer.alloc(1024 * 1024).toString("base64") } }],
+  [false, { data: { a: Buffer.alloc(1024 * 1024 + 1).toString("base64") } }],
+  [false, { data: { a: "plain text" } }],
+  [false, { data: { a: "YQ" } }],
+  [false, { data: { "a b": "" } }],
+  [false, { stringData: { "a b": "" } }],
+  [false, { stringData: { port: 80 } }],
+  [false, { binaryData: {} }],
+];
+
+describe("the offline check of Secrets and the API server", function () {
+  this.timeout(30_000);
+  const cluster = useCluster();
+  let namespace = "";
+
+  before(async () => {
+    namespace = await cluster.createNamespace();
+  });
+
+  for (const [accepted, fields] of secretCases) {
+    it(`agree on ${JSON.stringify(fields).slice(0, 50)} (${accepted ? "taken" : "refused"})`, async () => {
+      const object = { apiVersion: "v1", kind: "Secret", metadata: { name: "a" }, ...fields };
+      const path = `/api/v1/namespaces/${namespace}/secrets?dryRun=All&fieldValidation=Strict`;
+      const { status, body } = await callApi(cluster.kubeconfig, { method: "POST", path, body: object });
+      expect(status < 300, JSON.stringify(body).slice(0, 500)).to.equal(accepted);
+      const problems = checkSecret(object);
       expect(problems.length === 0, JSON.stringify(problems)).to.equal(accepted);
     });
   }

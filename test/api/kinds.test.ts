@@ -1,6 +1,7 @@
 import { readFile, stat } from "node:fs/promises";
 import { expect } from "chai";
 import { parse } from "yaml";
+import { errorCodes } from "../../engine/errors.ts";
 import { useCluster } from "../cluster/cluster.ts";
 import { KubectlError } from "../cluster/kubectl.ts";
 
@@ -72,16 +73,33 @@ describe("the CRDs' sources", () => {
     });
   }
 
-  it("have one schema of a Pipeline, inline or not, but for the number of steps and the ttl", async () => {
+  it("have one schema of a Pipeline, inline or not, but for the number of steps and what concerns many runs", async () => {
     const pipeline = structuredClone((await schemaOf("pipeline")).properties?.spec) as Record<string, unknown>;
     const execution = (await schemaOf("execution")).properties?.spec?.properties?.pipelineSpec;
     const text = JSON.stringify({ ...pipeline, description: execution?.description })
       .replace("from 1 to 1,000, in any order", "from 1 to 100, in any order")
       .replace('"minItems":1,"maxItems":1000', '"minItems":1,"maxItems":100');
     const expected = JSON.parse(text) as { properties: Record<string, unknown> };
-    delete expected.properties.ttlSecondsAfterFinished;
+    for (const field of ["concurrency", "historyLimit", "ttlSecondsAfterFinished"]) delete expected.properties[field];
     expect(execution).to.deep.equal(expected);
   });
+});
+
+describe("the error codes in the CRDs", () => {
+  const neverRetried = ["Interrupted", "Cancelled"];
+  const retriable = errorCodes.filter((code) => !neverRetried.includes(code));
+
+  for (const kind of kinds) {
+    it(`are the engine's in ${kind}: all in a status, those worth another attempt in a spec`, async () => {
+      const faults: string[] = [];
+      walk(await schemaOf(kind), kind, (schema, path) => {
+        if (schema.enum?.includes("PayloadLost") !== true) return;
+        const expected = path.startsWith(`${kind}.status.`) ? errorCodes : retriable;
+        if (JSON.stringify(schema.enum) !== JSON.stringify(expected)) faults.push(`${path}: ${schema.enum.join()}`);
+      });
+      expect(faults).to.deep.equal([]);
+    });
+  }
 });
 
 describe("the CRDs on an API server", function () {
@@ -122,7 +140,14 @@ describe("the CRDs on an API server", function () {
   it("show what a user looks for in columns", async () => {
     const header = async (kind: string, ...args: string[]) => (await get(kind, ...args)).split("\n")[0]?.split(/ {2,}/);
     expect(await header("mproc")).to.deep.equal(["NAME", "INTENT", "BACKEND", "READY", "REASON", "AGE"]);
-    expect((await header("mpipe"))?.map((column) => column.trim())).to.deep.equal(["NAME", "STEPS", "READY", "AGE"]);
+    expect((await header("mpipe"))?.map((column) => column.trim())).to.deep.equal([
+      "NAME",
+      "STEPS",
+      "READY",
+      "RUNNING",
+      "QUEUED",
+      "AGE",
+    ]);
     expect(await header("mexec")).to.deep.equal(["NAME", "PHASE", "PROGRESS", "PIPELINE", "AGE", "MESSAGE"]);
     expect(await header("mpipe", "--output=wide")).to.include.members(["LEVELS", "WIDTH"]);
   });

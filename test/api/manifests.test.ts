@@ -25,7 +25,7 @@ describe("manifests", () => {
     await writeFile(join(folder, "more", ".hidden", "c.yaml"), "nonsense: [");
     await writeFile(join(folder, "more", "b.json"), '{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c"}}');
     const { objects, problems } = await load({
-      "a.yml": `${head}kind: Execution\nmetadata: {name: e}\nspec: {pipeline: p}\n---\n# nothing\n---\napiVersion: v1\nkind: Secret\n`,
+      "a.yml": `${head}kind: Execution\nmetadata: {name: e}\nspec: {pipeline: p}\n---\n# nothing\n---\napiVersion: v1\nkind: Service\n`,
       "notes.txt": "not: [read",
     });
     expect(problems).to.deep.equal([]);

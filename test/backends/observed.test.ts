@@ -2,7 +2,7 @@ import { expect } from "chai";
 import { observed } from "../../backends/observed.ts";
 import { MillraceError } from "../../engine/errors.ts";
 import { noMetadata } from "../../engine/metadata.ts";
-import type { Invoke } from "../../engine/run.ts";
+import type { Invoke } from "../../engine/run/run-options.ts";
 import { attemptOf, ManualPorts, never, rejection, requestOf } from "./support.ts";
 
 describe("an observed attempt", () => {

@@ -5,7 +5,7 @@ import { type Ports, systemPorts } from "../../engine/clock.ts";
 import { MillraceError } from "../../engine/errors.ts";
 import { jsonPayload, textPayload } from "../../engine/payload.ts";
 import type { CallContext, Intent, ProcessorRequest, ProcessorResponse } from "../../engine/processor.ts";
-import type { Attempt } from "../../engine/run.ts";
+import type { Attempt } from "../../engine/run/run-options.ts";
 
 export const limits: CallLimits = {
   timeoutMs: 5000,

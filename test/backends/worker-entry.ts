@@ -2,7 +2,18 @@ import { parentPort } from "node:worker_threads";
 import { serveJobs } from "../../backends/worker-side.ts";
 
 /** What a job asks the worker of the tests to do. */
-export type TestJob = "echo" | "env" | "spin" | "exit" | "throw" | "reject-later" | "grow" | "wait" | "print" | "forge";
+export type TestJob =
+  | "echo"
+  | "env"
+  | "spin"
+  | "exit"
+  | "throw"
+  | "reject-later"
+  | "grow"
+  | "wait"
+  | "print"
+  | "forge"
+  | "log";
 
 /** Keeps what it was given reachable, so that the heap fills. */
 function grow(): never {
@@ -19,7 +30,7 @@ async function print(): Promise<string> {
   return "printed";
 }
 
-serveJobs(async (body, signal) => {
+serveJobs(async (body, signal, log) => {
   switch (body as TestJob) {
     case "env":
       return { body: { env: { ...process.env }, argv: process.argv.length } };
@@ -41,6 +52,9 @@ serveJobs(async (body, signal) => {
       return { body: "stopped" };
     case "print":
       return { body: await print() };
+    case "log":
+      for (let line = 0; line < 1_000_000; line += 1) log("ü");
+      return { body: "logged" };
     case "forge":
       parentPort?.postMessage(null);
       parentPort?.postMessage({ type: "Done", id: 999, body: "forged" });

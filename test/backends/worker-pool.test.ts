@@ -113,4 +113,17 @@ describe("the pool of worker threads", function () {
     expect(pool.stats).to.include({ size: 0, inUse: 0, waiting: 0 });
     expect(process.getActiveResourcesInfo()).to.not.include("MessagePort");
   });
+
+  it("hands on what a job logs, of a million lines a few thousand and how much the others were", async () => {
+    let messages = 0;
+    let bytes = 0;
+    const log = (text: string, cutBytes: number) => {
+      messages += 1;
+      bytes += Buffer.byteLength(text) + cutBytes;
+    };
+    await using pool = poolOf();
+    expect(await pool.run({ body: "log" }, never, { log })).to.equal("logged");
+    expect(messages).to.be.within(3000, 6000);
+    expect(bytes).to.equal(2_000_000);
+  });
 });

@@ -1,15 +1,15 @@
 // The time of one `when` and of one `input` on a JSON payload of 1 KiB, as a run evaluates them: variables bound, cost metered,
-// and for `input` the value written as a payload. The baseline is the same decision in plain JavaScript on the decoded JSON,
+// and for `input` the value written as a payload; and of the `input` of one of a fan-out's items. The baseline is the same decision in plain JavaScript on the decoded JSON,
 // and for `input` the same JSON.stringify and encoding. Decoding is measured on its own, because a run does it once a producer:
 // the last row counts that it does, over a run of many steps that all look into the same payload.
 
-import type { Expression, Variables } from "../../engine/expressions.ts";
-import { ExpressionCompiler, executionInput } from "../../engine/expressions.ts";
-import type { Value } from "../../engine/json-values.ts";
-import { encode, parseJson } from "../../engine/json-values.ts";
+import type { Expression, Variables } from "../../engine/expressions/expressions.ts";
+import { ExpressionCompiler, executionInput } from "../../engine/expressions/expressions.ts";
+import type { Value } from "../../engine/expressions/json-values.ts";
+import { encode, parseJson } from "../../engine/expressions/json-values.ts";
 import type { Payload } from "../../engine/payload.ts";
 import { jsonPayload } from "../../engine/payload.ts";
-import { run } from "../../engine/run.ts";
+import { run } from "../../engine/run/run.ts";
 import { pipeline, planOf, runOptions, step } from "../support/pipelines.ts";
 import type { Bench, Row } from "./bench.ts";
 import { compare } from "./bench.ts";
@@ -26,22 +26,24 @@ const document = {
 };
 const json = JSON.stringify(document);
 
-function compiled(source: string, result: "bool" | "any"): Expression {
+function compiled(source: string, result: "bool" | "any", variables: "Run" | "Item" = "Run"): Expression {
   const steps = new Map([["clean", 0]]);
   const site = {
     field: "steps[1].when",
+    frame: executionInput,
     step: "count",
     steps,
-    isAncestor: () => true,
+    visibility: () => "Visible" as const,
     parameters: ["language"],
     result,
-  };
+    variables,
+  } as const;
   const compiled = new ExpressionCompiler().compile(source, site);
   if (!compiled.ok) throw new Error(compiled.faults.map((fault) => fault.message).join("; "));
   return compiled.expression;
 }
 
-function variables(): Variables {
+function runVariables(): Variables {
   const clean = new Map<unknown, Value>([["output", parseJson(json)]]);
   return {
     input: null,
@@ -90,7 +92,7 @@ async function decodeRow(): Promise<Row> {
     plan,
     runOptions({ input, invoke: async (_, request) => ({ ok: true, payload: request.payload, metadata: {} }) }),
   );
-  if (outcome.steps.some((result) => result.state !== "Succeeded")) throw new Error("the run did less than it claims");
+  if (outcome.steps.some((result) => result?.state !== "Succeeded")) throw new Error("the run did less than it claims");
   return {
     name: "expressions/decoded-once",
     ratio: reads,
@@ -108,7 +110,9 @@ export const bench: Bench = async () => {
     "any",
   );
   if (when.payloads.includes(executionInput)) throw new Error("the expression reads what it does not name");
-  const bound = variables();
+  const item = compiled("{'tag': item.tag, 'index': index, 'lang': parameters.language}", "any", "Item");
+  const bound = runVariables();
+  const ofItem = { ...bound, item: parseJson(JSON.stringify({ tag: "speech" })), index: 7n };
   const plain = { language: "en" };
   return [
     await row(
@@ -123,6 +127,11 @@ export const bench: Bench = async () => {
         new TextEncoder().encode(
           JSON.stringify({ title: document.title, words: document.words, lang: plain.language }),
         ),
+    ),
+    await row(
+      "item-input",
+      () => encode(item.evaluate(ofItem)),
+      () => new TextEncoder().encode(JSON.stringify({ tag: "speech", index: 7, lang: plain.language })),
     ),
     await decodeRow(),
   ];

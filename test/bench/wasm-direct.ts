@@ -19,6 +19,7 @@ interface Exports {
   readonly process: (pointer: number, length: number) => bigint;
 }
 
+const unheard = (): void => undefined;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
@@ -35,6 +36,7 @@ function requestOf(payload: Uint8Array): DirectRequest {
       idempotencyKey: "00000000-0000-0000-0000-000000000001/step",
       timeoutMs: 30_000,
     },
+    secrets: {},
     maxOutputBytes: 4 * 1024 * 1024,
   };
 }
@@ -60,6 +62,8 @@ function byHand(module: WebAssembly.Module, request: DirectRequest): Uint8Array 
       metadata_value: unused,
       set_metadata: unused,
       set_error: unused,
+      secret: unused,
+      log: unused,
     },
   });
   const exports = instance.exports as unknown as Exports;
@@ -89,7 +93,7 @@ async function row(name: string, payloadBytes: number, units: number): Promise<R
     units,
     rounds: 25,
     ours: round(() => {
-      const result = adapter.call(request);
+      const result = adapter.call(request, unheard);
       if (result.kind !== "Output") throw new Error(`the module answered ${result.kind}`);
       return result.payload;
     }),

@@ -113,6 +113,64 @@ describe("Pipelines in a real cluster", function () {
     expect((await namespace.get("mpipe/one")).status.observedGeneration).to.equal(2);
   });
 
+  describe("that bring in others", () => {
+    const outer = pipeline("outer", {
+      steps: [
+        { name: "a", processor: "upper" },
+        { name: "get", pipeline: "inner", dependsOn: ["a"] },
+      ],
+    });
+    const inner = (...names: readonly string[]) =>
+      pipeline("inner", { steps: names.map((name) => ({ name, processor: "upper" })), output: "input" });
+
+    it("wait for one that is missing, are Ready with its steps, and wait again when it goes", async () => {
+      await namespace.apply(upper, outer);
+      await namespace.waitFor("mpipe/outer", "Ready", "False", "PipelineNotFound");
+      const { Stalled, Reconciling } = conditions(await namespace.get("mpipe/outer"));
+      expect([Stalled?.status, Reconciling?.status]).to.deep.equal(["True", "True"]);
+      expect(Stalled?.message).to.contain("steps[1].pipeline").and.contain("inner");
+      await namespace.apply(inner("x", "y"));
+      await namespace.wait("mpipe/outer", "condition=Ready");
+      expect((await namespace.get("mpipe/outer")).status.graph).to.deep.equal({ steps: 4, levels: 2, width: 2 });
+      await namespace.kubectl("delete", "mpipe", "inner");
+      await namespace.waitFor("mpipe/outer", "Ready", "False", "PipelineNotFound");
+    });
+
+    it("are refused in a circle, each with its path, and Ready when it is cut", async () => {
+      const back = pipeline("inner", { steps: [{ name: "back", pipeline: "outer" }] });
+      await namespace.apply(upper, outer, back);
+      for (const [name, path] of [
+        ["outer", "outer → inner → outer"],
+        ["inner", "inner → outer → inner"],
+      ] as const) {
+        await namespace.waitFor(`mpipe/${name}`, "Stalled", "True", "PipelineRecursion");
+        expect(conditions(await namespace.get(`mpipe/${name}`)).Stalled?.message).to.contain(path);
+      }
+      await namespace.apply(inner("x"));
+      await namespace.wait("mpipe/outer", "condition=Ready");
+    });
+
+    it("give an Execution all of them as they are when it is created, in a revision of their own", async () => {
+      await namespace.apply(upper, inner("x"), outer);
+      await namespace.wait("mpipe/outer", "condition=Ready");
+      const rowsOf = async (name: string) => {
+        await namespace.wait(name, "condition=Complete");
+        const { status } = await namespace.get(name);
+        const rows = (status.steps as { name: string; state: string }[]).map((row) => `${row.name} ${row.state}`);
+        return { rows, revision: status.pipelineRevision as string };
+      };
+      const first = await rowsOf(await createExecution("outer"));
+      expect(first.rows).to.deep.equal(["a Succeeded", "get/x Succeeded", "get Succeeded"]);
+      await namespace.apply(inner("z"));
+      // Created right after the edit: it waits for the check of what was edited.
+      const second = await rowsOf(await createExecution("outer"));
+      expect(second.rows).to.deep.equal(["a Succeeded", "get/z Succeeded", "get Succeeded"]);
+      expect(second.revision).not.to.equal(first.revision);
+      const held = await namespace.get(`controllerrevision/${first.revision}`);
+      expect(JSON.stringify(held)).to.contain('"name":"inner"').and.contain('"name":"x"');
+    });
+  });
+
   it("leaves a running Execution's revision in place when it is edited or deleted", async () => {
     await namespace.apply(upper, pipeline("one", { steps: [{ name: "a", processor: "upper" }] }));
     const created = await createExecution("one");

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 
-const main = join(import.meta.dirname, "../../controller/main.ts");
+const sources = join(import.meta.dirname, "../../controller/main.ts");
 
 /** One line of the controller's log. */
 export interface LogLine {
@@ -20,6 +20,8 @@ export interface ControllerProcessOptions {
   readonly args?: readonly string[];
   /** Where payloads are kept, to outlive the process; default: a folder of its own that is removed with it. */
   readonly payloadsDir?: string;
+  /** What is started; default: the sources. */
+  readonly main?: string;
 }
 
 /**
@@ -49,7 +51,12 @@ export class ControllerProcess implements AsyncDisposable {
   }
 
   /** Starts it and gives it at once. */
-  static async spawn({ kubeconfig, args = [], payloadsDir }: ControllerProcessOptions): Promise<ControllerProcess> {
+  static async spawn({
+    kubeconfig,
+    args = [],
+    payloadsDir,
+    main = sources,
+  }: ControllerProcessOptions): Promise<ControllerProcess> {
     const directory = await mkdtemp(join(tmpdir(), "millrace-controller-"));
     const flags = [
       // A Lease of its own: a killed one's stays taken for a while.

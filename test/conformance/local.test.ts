@@ -15,6 +15,7 @@ function builtin(): Promise<ConformanceTarget> {
 function local(implementation: Implementation): () => Promise<ConformanceTarget> {
   return () => {
     const backend = createLocalBackend({
+      version: "1.0.0",
       ports: systemPorts,
       pluginsDir: fileURLToPath(new URL("./modules", import.meta.url)),
       allowIsolation: ["Inline"],

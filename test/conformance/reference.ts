@@ -18,7 +18,7 @@ export function referenceBackend(): Backend {
   });
   return {
     kind: "Local",
-    load: (spec) => Promise.resolve(new BuiltinProcessor(spec, reference, pool, systemPorts)),
+    load: (spec) => Promise.resolve(new BuiltinProcessor(spec, reference, pool, systemPorts, "sha256:reference")),
     [Symbol.asyncDispose]: () => pool[Symbol.asyncDispose](),
   };
 }
@@ -66,6 +66,28 @@ const behaviours: Readonly<Record<string, Behaviour>> = {
   }),
   metadata: (request) => ({ ...echoed(request), metadata: { echo: request.metadata["up.note"] ?? "" } }),
   options: ({ options }) => ({ json: options }),
+  secret: (request, { secrets: { token = "" } }) => ({
+    ...echoed(request),
+    metadata: { length: String(Buffer.byteLength(token)), last: token.slice(-1) },
+  }),
+  item: (request, { item }) => ({
+    ...echoed(request),
+    metadata: { item: item === undefined ? "none" : String(item) },
+  }),
+  log: (request, { log, secrets }) => {
+    log("first line\nsecond line");
+    log(`the token is ${secrets.token}`);
+    log("Grüße, 世界");
+    return echoed(request);
+  },
+  "log-flood": (request, { log }) => {
+    for (let line = 0; line < 100; line += 1) log("x".repeat(1000));
+    return echoed(request);
+  },
+  "secret-failure": (_request, { log, secrets }) => {
+    log(`tried with ${secrets.token}`);
+    return { error: { code: "Unauthorized", message: `refused the token ${secrets.token}` } };
+  },
   fail: () => ({ error: { code: "Unripe", message: "the melon is not ripe" } }),
   invalid: () => ({ error: { code: "InvalidInput", message: "a melon was expected" } }),
   flaky: (request, context, options) =>

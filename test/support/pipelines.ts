@@ -1,13 +1,13 @@
+import { compile } from "../../engine/compile/compile.ts";
 import type { MillraceError } from "../../engine/errors.ts";
-import type { Outcome } from "../../engine/outcome.ts";
+import type { Outcome, StepResult } from "../../engine/outcome.ts";
 import type { Payload } from "../../engine/payload.ts";
 import { jsonPayload } from "../../engine/payload.ts";
 import type { PipelineDefinition, Problem, ProcessorFacts, StepDefinition } from "../../engine/pipeline.ts";
 import type { Plan } from "../../engine/plan.ts";
-import { compile } from "../../engine/plan.ts";
 import type { ProcessorResponse } from "../../engine/processor.ts";
-import type { Attempt, Invoke, RunOptions } from "../../engine/run.ts";
-import { run } from "../../engine/run.ts";
+import { run } from "../../engine/run/run.ts";
+import type { Attempt, Invoke, Recorded, RunOptions } from "../../engine/run/run-options.ts";
 import { VirtualTime } from "./virtual-time.ts";
 
 /** A step with everything optional left out; the processor is `transform` unless it is said otherwise. */
@@ -21,7 +21,19 @@ export function step(
 
 /** A Pipeline of these steps with the API's defaults. */
 export function pipeline(steps: readonly StepDefinition[], more: Partial<PipelineDefinition> = {}): PipelineDefinition {
-  return { name: "test", failurePolicy: "Continue", maxParallelSteps: 16, parameters: [], steps, ...more };
+  return {
+    name: "test",
+    strategy: "WorkQueue",
+    failurePolicy: "Continue",
+    maxParallelSteps: 16,
+    parameters: [],
+    maxInputBytes: 4 * 1024 * 1024,
+    steps,
+    finally: [],
+    finallyTimeoutMs: 60_000,
+    outputs: [],
+    ...more,
+  };
 }
 
 /** A Processor's facts with the API's defaults. */
@@ -29,8 +41,11 @@ export function facts(name: string, more: Partial<ProcessorFacts> = {}): Process
   return {
     name,
     intent: "Transform",
+    lane: "Local",
+    delivery: "AtLeastOnce",
     options: {},
     timeoutMs: 30_000,
+    budgetPercent: 20,
     retry: {
       limit: 1,
       backoff: { initialMs: 100, factor: 2, maxMs: 10_000, jitterPercent: 20 },
@@ -46,16 +61,22 @@ export const processors: ReadonlyMap<string, ProcessorFacts> = new Map([
   ["analyze", facts("analyze", { intent: "Analyze" })],
 ]);
 
+const noPipelines: ReadonlyMap<string, PipelineDefinition> = new Map();
+
 /** The plan of a definition that must be right. */
-export function planOf(definition: PipelineDefinition, known = processors): Plan {
-  const compiled = compile(definition, known);
+export function planOf(definition: PipelineDefinition, known = processors, pipelines = noPipelines): Plan {
+  const compiled = compile(definition, { processors: known, pipelines });
   if (compiled.ok) return compiled.plan;
   throw new Error(compiled.problems.map(({ path, message }) => `${path}: ${message}`).join("\n"));
 }
 
 /** The problems of a definition that must be wrong. */
-export function problemsOf(definition: PipelineDefinition, known = processors): readonly Problem[] {
-  const compiled = compile(definition, known);
+export function problemsOf(
+  definition: PipelineDefinition,
+  known = processors,
+  pipelines = noPipelines,
+): readonly Problem[] {
+  const compiled = compile(definition, { processors: known, pipelines });
   if (compiled.ok) throw new Error("the definition was accepted");
   return compiled.problems;
 }
@@ -98,18 +119,45 @@ export async function runToEnd(
   return time.drive(run(planOf(definition, known), runOptions({ ports: time, ...more })));
 }
 
+/** What an earlier part of a run recorded, the rest left out. */
+export function recordedOf(
+  results: Readonly<Record<string, StepResult>>,
+  more: Partial<Recorded> = {},
+): { readonly recorded: Recorded } {
+  return {
+    recorded: {
+      results: new Map(Object.entries(results)),
+      attempts: new Map(),
+      items: new Map(),
+      elapsedMs: 0,
+      ...more,
+    },
+  };
+}
+
 /** A payload's bytes as text. */
 export async function textOf(payload: Payload | undefined): Promise<string> {
   if (payload === undefined) throw new Error("there is no payload");
   return new TextDecoder().decode(await payload.bytes(new AbortController().signal));
 }
 
-/** The rows as `name: State` or `name: State/reason`. */
+/** The rows as `name: State` or `name: State/reason`; of a step that has not ended `name: open`. */
 export function rowsOf(definition: PipelineDefinition, outcome: Outcome): readonly string[] {
-  return outcome.steps.map((result, index) => {
-    const detail = "reason" in result ? `/${result.reason}` : result.state === "Failed" ? `/${result.error.code}` : "";
-    return `${definition.steps[index]?.name}: ${result.state}${detail}`;
-  });
+  const steps = [...definition.steps, ...definition.finally];
+  return outcome.steps.map((result, index) => `${steps[index]?.name}: ${stateOf(result)}`);
+}
+
+/** The same for a plan, where inlined steps have rows too, and the Enter steps have none. */
+export function planRowsOf(plan: Plan, outcome: Outcome): readonly string[] {
+  return plan.steps.flatMap(({ kind, name, index }) =>
+    kind === "Enter" ? [] : [`${name}: ${stateOf(outcome.steps[index])}`],
+  );
+}
+
+function stateOf(result: StepResult | undefined): string {
+  if (result === undefined) return "open";
+  const reason = "reason" in result ? `/${result.reason}` : "";
+  return `${result.state}${result.state === "Failed" ? `/${result.error.code}` : ""}${reason}`;
 }
 
 /** The same payload as a payload store gives it: its bytes come some turns later. */

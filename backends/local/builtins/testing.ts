@@ -9,7 +9,7 @@ const echo: Builtin = {
   name: "echo",
   summary: "Gives the payload back as it came.",
   options: {},
-  prepare: () => (request) => ({ payload: request.payload, contentType: request.contentType }),
+  prepare: () => echoed,
   maxInlineBytes: Number.POSITIVE_INFINITY,
   example: { input: "mill", output: "mill" },
 };
@@ -22,6 +22,7 @@ const fail: Builtin = {
     message: { type: "string", description: "Its message.", default: "test.fail was asked to fail" },
     retryable: { type: "boolean", description: "Whether another attempt is worth it.", default: false },
     attempts: { type: "integer", description: "How many attempts fail; later ones echo. Absent: all.", minimum: 0 },
+    log: { type: "string", description: "What it logs before." },
   },
   prepare(options) {
     const error = {
@@ -30,7 +31,10 @@ const fail: Builtin = {
       retryable: options.flag("retryable"),
     };
     const attempts = options.has("attempts") ? options.integer("attempts") : Number.POSITIVE_INFINITY;
-    return (request, context) => (context.attempt <= attempts ? { error } : echoed(request));
+    return (request, context) => {
+      if (options.has("log")) context.log(options.text("log"));
+      return context.attempt <= attempts ? { error } : echoed(request);
+    };
   },
   example: { options: { code: "Unripe" }, input: "mill", error: "Unripe" },
 };
@@ -40,10 +44,12 @@ const pause: Builtin = {
   summary: "Waits, then gives the payload back as it came.",
   options: {
     ms: { type: "integer", description: "How long, in milliseconds.", default: 1000, minimum: 0, maximum: maxSleepMs },
+    log: { type: "string", description: "What it logs before." },
   },
   prepare(options, ports) {
     const delayMs = options.integer("ms");
     return async (request, context) => {
+      if (options.has("log")) context.log(options.text("log"));
       await sleep(delayMs, ports.scheduler, context.signal);
       return echoed(request);
     };

@@ -25,6 +25,8 @@ export const directContract: AbiContract = {
       metadata: type("i32 i32", "i32"),
       metadata_value: type("i32 i32 i32 i32", "i32"),
       context: type("i32 i32", "i32"),
+      secret: type("i32 i32 i32 i32", "i32"),
+      log: type("i32 i32", ""),
       set_content_type: type("i32 i32", ""),
       set_metadata: type("i32 i32 i32 i32", ""),
       set_error: type("i32 i32 i32 i32 i32", ""),
@@ -42,6 +44,7 @@ export interface DirectRequest {
   readonly metadata: Metadata;
   readonly options: JsonObject;
   readonly context: DirectContext;
+  readonly secrets: Readonly<Record<string, string>>;
   /** A larger result is not copied out; its size is reported instead. */
   readonly maxOutputBytes: number;
 }
@@ -50,6 +53,7 @@ export interface DirectRequest {
 export interface DirectContext {
   readonly execution: ExecutionIdentity;
   readonly step: string;
+  readonly item?: number;
   readonly attempt: number;
   readonly idempotencyKey: string;
   /** What was left when the call started, in milliseconds. */
@@ -71,9 +75,17 @@ export type DirectResult =
 const maxContentTypeBytes = 256;
 const maxErrorCodeBytes = 256;
 const maxErrorMessageBytes = 16 * 1024;
+/** A Kubernetes name has at most 253 characters. */
+const maxSecretNameBytes = 253;
+/** Of one text that is logged; the rest is cut. */
+const maxLogTextBytes = 128 * 1024;
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const logDecoder = new TextDecoder("utf-8");
+
+/** Takes what a guest logs, `cutBytes` being what was left out at the text's end. */
+export type DirectLog = (text: string, cutBytes?: number) => void;
 
 /** The guest's side of one instance, its types checked when the module was admitted. */
 interface DirectExports {
@@ -106,8 +118,8 @@ export class DirectModule {
    * Runs to the end in this thread: a module that spins is stopped only by ending the thread.
    * @throws ProcessorCrashed for traps and broken rules of the ABI, SandboxViolation for memory and stack, PayloadTooLarge for metadata.
    */
-  call(request: DirectRequest): DirectResult {
-    const call = new DirectCall(request);
+  call(request: DirectRequest, log: DirectLog): DirectResult {
+    const call = new DirectCall(request, log);
     this.#call = call;
     let instance: WebAssembly.Instance | undefined;
     try {
@@ -133,6 +145,8 @@ export class DirectModule {
       metadata_value: (key, keyLength, pointer, capacity) =>
         this.#current.readMetadataValue(key, keyLength, pointer, capacity),
       context: (pointer, capacity) => this.#current.read("context", pointer, capacity),
+      secret: (name, nameLength, pointer, capacity) => this.#current.readSecret(name, nameLength, pointer, capacity),
+      log: (pointer, length) => this.#current.log(pointer, length),
       set_content_type: (pointer, length) => this.#current.setContentType(pointer, length),
       set_metadata: (key, keyLength, value, valueLength) =>
         this.#current.setMetadata(key, keyLength, value, valueLength),
@@ -145,14 +159,16 @@ export class DirectModule {
 /** The state of one call: what was asked, and what the guest has set so far. */
 class DirectCall {
   readonly #request: DirectRequest;
+  readonly #log: DirectLog;
   #memory: WebAssembly.Memory | undefined;
   #contentType: string | undefined;
   readonly #metadata = new Map<string, string>();
   #metadataBytes = 0;
   #error: ProcessorError | undefined;
 
-  constructor(request: DirectRequest) {
+  constructor(request: DirectRequest, log: DirectLog) {
     this.#request = request;
+    this.#log = log;
   }
 
   run(exports: DirectExports, entrypoint: string): DirectResult {
@@ -178,9 +194,19 @@ class DirectCall {
 
   readMetadataValue(key: number, keyLength: number, pointer: number, capacity: number): number {
     const name = this.#text(key, keyLength, maxMetadataBytes, "a metadata key");
-    const { metadata } = this.#request;
-    const value = Object.hasOwn(metadata, name) ? metadata[name] : undefined;
-    return value === undefined ? -1 : this.#write(value, pointer, capacity);
+    return this.#readOwn(this.#request.metadata, name, pointer, capacity);
+  }
+
+  readSecret(name: number, nameLength: number, pointer: number, capacity: number): number {
+    const known = this.#text(name, nameLength, maxSecretNameBytes, "a secret's name");
+    return this.#readOwn(this.#request.secrets, known, pointer, capacity);
+  }
+
+  /** What is no UTF-8 is logged as well as may be: a log is no place to fail at. */
+  log(pointer: number, length: number): void {
+    const bytes = this.#slice(pointer, length, "a text to log");
+    const taken = bytes.subarray(0, maxLogTextBytes);
+    this.#log(logDecoder.decode(taken), bytes.byteLength - taken.byteLength);
   }
 
   setContentType(pointer: number, length: number): void {
@@ -213,6 +239,11 @@ class DirectCall {
     }
     this.#slice(pointer, payload.byteLength, "what millrace_alloc gave").set(payload);
     return pointer;
+  }
+
+  #readOwn(texts: Readonly<Record<string, string>>, key: string, pointer: number, capacity: number): number {
+    const value = Object.hasOwn(texts, key) ? texts[key] : undefined;
+    return value === undefined ? -1 : this.#write(value, pointer, capacity);
   }
 
   #write(text: string, pointer: number, capacity: number): number {

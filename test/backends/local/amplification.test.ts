@@ -18,7 +18,7 @@ describe("built-ins that make much of little", function () {
   this.timeout(30_000);
   let backend: ReturnType<typeof createLocalBackend>;
   beforeEach(() => {
-    backend = createLocalBackend({ ports: systemPorts, maxWorkers: 1 });
+    backend = createLocalBackend({ version: "1.0.0", ports: systemPorts, maxWorkers: 1 });
   });
   afterEach(() => backend[Symbol.asyncDispose]());
 

@@ -8,11 +8,11 @@ import { builtinCatalogue, builtinOptionsSchema } from "../../../backends/local/
 import { Options } from "../../../backends/local/builtins/options.ts";
 import { Refusal } from "../../../backends/local/builtins/refusal.ts";
 import { systemPorts } from "../../../engine/clock.ts";
-import { BytesPayload, type Json, type JsonObject, textPayload } from "../../../engine/payload.ts";
+import { BytesPayload, digestOf, type Json, type JsonObject, textPayload } from "../../../engine/payload.ts";
 import type { ProcessorResponse } from "../../../engine/processor.ts";
 import { attemptOf, callerOf, never, rejection, requestOf, specOf, textOf } from "../support.ts";
 
-const backend = createLocalBackend({ ports: systemPorts, maxWorkers: 2 });
+const backend = createLocalBackend({ version: "1.0.0", ports: systemPorts, maxWorkers: 2 });
 
 async function call(name: string, input: unknown, options: JsonObject = {}): Promise<ProcessorResponse> {
   const processor = await backend.load(specOf({ kind: "Builtin", name }, name), never);
@@ -44,6 +44,22 @@ async function outcomeOf(name: string, example: BuiltinExample): Promise<Builtin
   const metadata = Object.keys(response.metadata).length === 0 ? {} : { metadata: response.metadata };
   return { input: example.input, output, ...metadata };
 }
+
+describe("the digest of a built-in", () => {
+  const load = async (version: string, name: string) => {
+    await using other = createLocalBackend({ version, ports: systemPorts });
+    const { digests } = await other.load(specOf({ kind: "Builtin", name }), never);
+    return digests;
+  };
+
+  it("is the same for the same name and version of Millrace, and another for any other", async () => {
+    const [digest, ...more] = await load("1.0.0", "echo");
+    expect([digest, more]).to.deep.equal([digestOf(Buffer.from("millrace 1.0.0 echo")), []]);
+    expect(await load("1.0.0", "echo")).to.deep.equal([digest]);
+    expect(await load("1.0.1", "echo")).not.to.include(digest);
+    expect(await load("1.0.0", "text.trim")).not.to.include(digest);
+  });
+});
 
 describe("built-ins", function () {
   this.timeout(30_000);
@@ -157,7 +173,7 @@ describe("built-ins on hostile input", function () {
   this.timeout(30_000);
   let started: ReturnType<typeof createLocalBackend>;
   before(() => {
-    started = createLocalBackend({ ports: systemPorts, maxWorkers: 2 });
+    started = createLocalBackend({ version: "1.0.0", ports: systemPorts, maxWorkers: 2 });
   });
   after(() => started[Symbol.asyncDispose]());
 

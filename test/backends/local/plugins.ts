@@ -22,7 +22,13 @@ export class Plugins implements AsyncDisposable {
   private constructor(root: string, options: Partial<LocalBackendOptions>) {
     this.root = root;
     this.dir = join(root, "plugins");
-    this.backend = createLocalBackend({ ports: systemPorts, pluginsDir: this.dir, maxWorkers: 3, ...options });
+    this.backend = createLocalBackend({
+      version: "1.0.0",
+      ports: systemPorts,
+      pluginsDir: this.dir,
+      maxWorkers: 3,
+      ...options,
+    });
   }
 
   /** Writes a file; `path` is relative to the plugins directory. */

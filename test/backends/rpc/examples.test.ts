@@ -35,7 +35,10 @@ async function startExample(file: string): Promise<AsyncDisposable & { readonly 
 }
 
 async function countsWords(processor: LoadedProcessor): Promise<void> {
-  const response = await processor.process(requestOf("one two three"), contextOf());
+  const log: string[] = [];
+  const context = contextOf({ secrets: { key: "k3y ü" }, log: (text) => log.push(text) });
+  const response = await processor.process(requestOf("one two three"), context);
+  expect(log).to.deep.equal(["counted 3 words with the key k3y ü"]);
   if (!response.ok) throw new Error("expected a result");
   expect(Buffer.from(await response.payload.bytes(never)).toString()).to.equal("3");
   expect([response.payload.contentType, response.metadata]).to.deep.equal(["text/plain", { words: "3" }]);

@@ -50,7 +50,7 @@ describe("a gRPC processor", () => {
     const traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     const response = await processor.process(
       requestOf("hello", { metadata: { "clean.A": "ä,=;%" }, options: { top: 10, deep: { x: [1.5, null] } } }),
-      contextOf({ attempt: 3, traceparent }),
+      contextOf({ attempt: 3, item: 0, traceparent, secrets: { "api-key": "k3y\n" } }),
     );
     expect(seen?.request).to.deep.equal({
       payload: Buffer.from("hello"),
@@ -62,7 +62,9 @@ describe("a gRPC processor", () => {
         step: "count",
         attempt: 3,
         idempotencyKey: "0b7e/count",
+        item: 0,
       },
+      secrets: { "api-key": "k3y\n" },
     });
     expect(seen?.metadata.get("traceparent")).to.deep.equal([traceparent]);
     expect(response.metadata).to.deep.equal({ "Words.n": "2\r\nü" });

@@ -1,6 +1,7 @@
 import { expect } from "chai";
 import fc from "fast-check";
-import { decodeMetadata, encodeMetadata, maxHeaderBytes, requestHeaders } from "../../../backends/rpc/headers.ts";
+import { decodeMetadata, encodeMetadata, maxSecretHeaderBytes, requestHeaders } from "../../../backends/rpc/headers.ts";
+import { MillraceError } from "../../../engine/errors.ts";
 import { contextOf, requestOf } from "../../support/rpc/calls.ts";
 
 const keys = fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,20}$/);
@@ -69,8 +70,22 @@ describe("a request's headers", () => {
     ]);
   });
 
-  it("fit the limit at the longest metadata and options", () => {
+  it("fit into 64 KiB at the longest metadata, options and secrets", () => {
     const request = requestOf("x", { metadata: { k: "ü".repeat(4095) }, options: { o: "ü".repeat(2040) } });
-    expect(requestHeaders(request, contextOf(), 1).join(": \r\n").length).to.be.lessThan(maxHeaderBytes);
+    const context = contextOf({ secrets: { k: "x".repeat(maxSecretHeaderBytes - "millrace-secret-k".length) } });
+    expect(requestHeaders(request, context, 1).join(": \r\n").length).to.be.lessThan(64 * 1024);
+  });
+
+  it("refuse secrets that are too long for headers, and say what would take them", () => {
+    const secrets = { key: "ü".repeat(4096) };
+    expect(() => requestHeaders(requestOf("x"), contextOf({ secrets }), 1))
+      .to.throw(MillraceError, /spec\.secrets: .* 24595 bytes .* 24576 bytes.*gRPC/)
+      .with.property("code", "InvalidInput");
+  });
+
+  it("carry each secret under its name, percent-encoded, and the item", () => {
+    const headers = requestHeaders(requestOf("x"), contextOf({ secrets: { "api-key": "a b\nü" }, item: 0 }), 1);
+    expect(headers[headers.indexOf("millrace-secret-api-key") + 1]).to.equal("a%20b%0A%C3%BC");
+    expect(headers[headers.indexOf("millrace-item") + 1]).to.equal("0");
   });
 });

@@ -193,7 +193,9 @@ describe("an HTTP processor", () => {
   });
 
   it("reads no more than 64 KiB of a failure", async () => {
-    const error = await millraceError(ask((answer) => problem(answer, 503, { code: "X", detail: "y".repeat(70_000) })));
+    const error = await millraceError(
+      ask((answer) => problem(answer, 503, { code: "X", detail: "y".repeat(270_000) })),
+    );
     expect(error.code).to.equal("Unavailable");
   });
 
@@ -210,8 +212,8 @@ describe("an HTTP processor", () => {
     expect(error.code).to.equal("ProcessorCrashed");
   });
 
-  it("refuses headers over 64 KiB", async () => {
-    const error = await millraceError(ask((answer) => answer.writeHead(200, { x: "y".repeat(70_000) }).end()));
+  it("refuses headers over 256 KiB", async () => {
+    const error = await millraceError(ask((answer) => answer.writeHead(200, { x: "y".repeat(270_000) }).end()));
     expect(error.code).to.equal("PayloadTooLarge");
   });
 

@@ -1,5 +1,6 @@
 import { expect } from "chai";
 import { type FailedAnswer, readFailure } from "../../../backends/rpc/problem.ts";
+import { noSecrets } from "../../../backends/secrets.ts";
 
 function answerOf(document: unknown, more: Partial<FailedAnswer> = {}): FailedAnswer {
   return {
@@ -7,6 +8,7 @@ function answerOf(document: unknown, more: Partial<FailedAnswer> = {}): FailedAn
     contentType: "application/problem+json; charset=utf-8",
     body: Buffer.from(JSON.stringify(document)),
     retryAfterMs: undefined,
+    secrets: noSecrets,
     ...more,
   };
 }

@@ -14,9 +14,11 @@ const reference = new Uint8Array(readFileSync(join(fixtures, "reference.wasm")))
 const small = directModule();
 const spinning = directModule({ process: [0x03, 0x40, 0x0c, 0, end, unreachable, end] });
 
+const quiet = { secrets: {}, log: () => undefined };
+
 function contextOf(signal: AbortSignal): CallContext {
   const execution = { namespace: "test", name: "run", uid: "u" };
-  return { execution, step: "step", attempt: 1, idempotencyKey: "u/step", timeoutMs: 1000, signal };
+  return { execution, step: "step", attempt: 1, idempotencyKey: "u/step", timeoutMs: 1000, signal, ...quiet };
 }
 
 describe("The WASM backend", function () {
@@ -25,7 +27,7 @@ describe("The WASM backend", function () {
   let workersBefore: number;
   before(() => {
     workersBefore = openWorkers();
-    backend = backendOf({ reference, small, spinning }, { modulesDir: fixtures, maxModuleBytes: 4096 });
+    backend = backendOf({ reference, small, spinning }, { modulesDir: fixtures, maxModuleBytes: 6144 });
   });
   after(async () => {
     await backend[Symbol.asyncDispose]();
@@ -70,7 +72,7 @@ describe("The WASM backend", function () {
     const source = { kind: "File", file: "reference.c" } as const;
     const error = await rejection(backend.load(wasmSpec("large", { source }), never));
     expect(error.code).to.equal("PayloadTooLarge");
-    expect(error.message).to.include("4096");
+    expect(error.message).to.include("6144");
   });
 
   it("refuses a processor of another kind as a defect", async () => {

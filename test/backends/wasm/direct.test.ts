@@ -7,6 +7,7 @@ import { MillraceError } from "../../../engine/errors.ts";
 import { constant, type DirectParts, directModule, dropped, end, giveInput, result } from "./assembler.ts";
 
 const page = 65_536;
+const unheard = () => undefined;
 
 function load(bytes: Uint8Array, entrypoint = "process"): DirectModule {
   const maxMemoryBytes = 16 * page;
@@ -30,6 +31,7 @@ function request(text: string, rest: Partial<DirectRequest> = {}): DirectRequest
       idempotencyKey: "u/step",
       timeoutMs: 500,
     },
+    secrets: { token: "ripe melon" },
     maxOutputBytes: 1000,
     ...rest,
   };
@@ -58,6 +60,7 @@ const importTypes = {
   set_content_type: 4,
   set_metadata: 5,
   set_error: 6,
+  log: 4,
 };
 
 /** A module that imports one function as function 0. */
@@ -73,24 +76,24 @@ const readInto = (capacity: number) => [...constant(2048), ...constant(capacity)
 
 describe("The Direct ABI", () => {
   it("hands the input over and takes the result", () => {
-    expect(textOf(load(directModule()).call(request("Grüße")))).to.equal("Grüße");
+    expect(textOf(load(directModule()).call(request("Grüße"), unheard))).to.equal("Grüße");
   });
 
   it("calls with null and 0 for an empty input, without allocating", () => {
     const module = load(directModule({ alloc: [0x00, end] }));
-    expect(textOf(module.call(request("")))).to.equal("");
+    expect(textOf(module.call(request(""), unheard))).to.equal("");
   });
 
   it("gives each call an instance of its own", () => {
     // Gives the byte at 0, after adding one to it.
     const counter = [...constant(0), ...constant(0), 0x2d, 0, 0, ...constant(1), 0x6a, 0x3a, 0, 0, ...result(0, 1)];
     const module = load(directModule({ process: counter }));
-    expect(textOf(module.call(request("")))).to.equal("\u0001");
-    expect(textOf(module.call(request("")))).to.equal("\u0001");
+    expect(textOf(module.call(request(""), unheard))).to.equal("\u0001");
+    expect(textOf(module.call(request(""), unheard))).to.equal("\u0001");
   });
 
   it("gives a content type that nobody set as bytes", () => {
-    const answer = load(directModule()).call(request("a"));
+    const answer = load(directModule()).call(request("a"), unheard);
     expect(answer).to.include({ kind: "Output", contentType: "application/octet-stream" });
   });
 
@@ -104,8 +107,8 @@ describe("The Direct ABI", () => {
   for (const [name, text] of Object.entries(readings)) {
     it(`gives ${name} whole, and its whole length when the buffer is too small`, () => {
       const key = name as keyof typeof readings;
-      expect(textOf(load(importing(key, readInto(1000))).call(request("")))).to.equal(text);
-      const short = textOf(load(importing(key, readInto(4))).call(request("")));
+      expect(textOf(load(importing(key, readInto(1000))).call(request(""), unheard))).to.equal(text);
+      const short = textOf(load(importing(key, readInto(4))).call(request(""), unheard));
       expect(short).to.equal(text.slice(0, 4) + "\0".repeat(text.length - 4));
     });
   }
@@ -118,13 +121,15 @@ describe("The Direct ABI", () => {
       [page, 1],
     ] as const) {
       const process = [...constant(pointer), ...constant(capacity), 0x10, 0, dropped, ...giveInput];
-      expect(refusal(() => load(importing("options", process)).call(request(""))).code).to.equal("ProcessorCrashed");
+      expect(refusal(() => load(importing("options", process)).call(request(""), unheard)).code).to.equal(
+        "ProcessorCrashed",
+      );
     }
   });
 
   it("takes an empty buffer at the very end of the memory", () => {
     const process = [...constant(page), ...constant(0), 0x10, 0, dropped, ...giveInput];
-    expect(textOf(load(importing("options", process)).call(request("")))).to.equal("");
+    expect(textOf(load(importing("options", process)).call(request(""), unheard))).to.equal("");
   });
 
   it("refuses text outside of the memory, that is not UTF-8, or that is too long", () => {
@@ -132,7 +137,7 @@ describe("The Direct ABI", () => {
       importing("set_content_type", [...constant(pointer), ...constant(length), 0x10, 0, ...giveInput], {
         data: [[0, ...constant(8), end, 2, 0xff, 0xfe]],
       });
-    const codeOf = (bytes: Uint8Array) => refusal(() => load(bytes).call(request(""))).code;
+    const codeOf = (bytes: Uint8Array) => refusal(() => load(bytes).call(request(""), unheard)).code;
     expect(codeOf(setType(page, 1))).to.equal("ProcessorCrashed");
     expect(codeOf(setType(8, 2))).to.equal("ProcessorCrashed");
     expect(codeOf(setType(0, -1))).to.equal("PayloadTooLarge");
@@ -144,6 +149,7 @@ describe("The Direct ABI", () => {
     const parameters = [8, 4, 12, 4, 1].flatMap((value) => constant(value));
     const answer = load(importing("set_error", [...parameters, 0x10, 0, ...result(-1, -1)], { data })).call(
       request(""),
+      unheard,
     );
     expect(answer).to.deep.equal({
       kind: "Failure",
@@ -154,8 +160,8 @@ describe("The Direct ABI", () => {
 
   it("does not copy a result over the limit, but says its size", () => {
     const module = load(directModule({ process: result(0, 1001) }));
-    expect(module.call(request(""))).to.deep.equal({ kind: "TooLarge", bytes: 1001 });
-    expect(module.call(request("", { maxOutputBytes: 1001 })).kind).to.equal("Output");
+    expect(module.call(request(""), unheard)).to.deep.equal({ kind: "TooLarge", bytes: 1001 });
+    expect(module.call(request("", { maxOutputBytes: 1001 }), unheard).kind).to.equal("Output");
   });
 
   it("runs the start function, then _initialize, before it hands anything over", () => {
@@ -177,18 +183,45 @@ describe("The Direct ABI", () => {
         ],
       }),
     );
-    expect(textOf(module.call(request("")))).to.equal("\u0002");
+    expect(textOf(module.call(request(""), unheard))).to.equal("\u0002");
   });
 
   it("runs a module that AssemblyScript made", () => {
     const bytes = new Uint8Array(readFileSync(join(import.meta.dirname, "../../fixtures/wasm/lines.wasm")));
     const module = load(bytes, "count");
-    const answer = module.call(request("one two\nthree\n"));
+    const answer = module.call(request("one two\nthree\n"), unheard);
     expect(textOf(answer)).to.equal('{"lines":2,"words":3}');
     expect(answer).to.deep.include({ contentType: "application/json", metadata: { lines: "2", words: "3" } });
-    expect(module.call(request("a\0b"))).to.deep.include({
+    expect(module.call(request("a\0b"), unheard)).to.deep.include({
       kind: "Failure",
       error: { code: "InvalidInput", message: "a text was expected, but byte 1 is zero", retryable: false },
     });
+  });
+
+  /** Logs `length` bytes from `pointer` on, and gives an empty result. */
+  const logging = (pointer: number, length: number, text: Uint8Array, pages = 1) =>
+    importing("log", [...constant(pointer), ...constant(length), 0x10, 0, ...result(0, 0)], {
+      memories: [[0, pages]],
+      data: [[0, ...constant(8), end, text.length, ...text]],
+    });
+
+  it("takes what is logged, what is no UTF-8 as well as may be", () => {
+    const heard: [string, number | undefined][] = [];
+    const text = new Uint8Array([0x61, 0xff, 0x62]);
+    load(logging(8, 3, text)).call(request("a"), (line, cutBytes) => heard.push([line, cutBytes]));
+    expect(heard).to.deep.equal([["a\ufffdb", 0]]);
+  });
+
+  it("cuts a text that is too long to be a log, and says by how much", () => {
+    const heard: [number, number | undefined][] = [];
+    const log = (line: string, cutBytes?: number) => void heard.push([line.length, cutBytes]);
+    load(logging(8, 200_000, new Uint8Array(1), 4)).call(request("a"), log);
+    expect(heard).to.deep.equal([[131_072, 68_928]]);
+  });
+
+  it("calls it crashed when what it logs lies outside of its memory", () => {
+    const error = refusal(() => load(logging(page - 1, 100_000_000, new Uint8Array(1))).call(request("a"), unheard));
+    expect(error).to.include({ code: "ProcessorCrashed" });
+    expect(error.message).to.include("a text to log lies outside of the memory");
   });
 });

@@ -21,6 +21,40 @@ const behaviours = new Map([
   ],
   ["metadata", (request) => ({ ...echo(request), metadata: { echo: request.metadata["up.note"] } })],
   ["options", ({ options }) => ({ json: options })],
+  [
+    "secret",
+    (request, { secrets: { token = "" } }) => ({
+      ...echo(request),
+      metadata: { length: String(Buffer.byteLength(token)), last: token.slice(-1) },
+    }),
+  ],
+  [
+    "item",
+    (request, { item }) => ({ ...echo(request), metadata: { item: item === undefined ? "none" : String(item) } }),
+  ],
+  [
+    "log",
+    (request, { log, secrets }) => {
+      log("first line\nsecond line");
+      log(`the token is ${secrets.token}`);
+      log("Grüße, 世界");
+      return echo(request);
+    },
+  ],
+  [
+    "log-flood",
+    (request, { log }) => {
+      for (let line = 0; line < 100; line += 1) log("x".repeat(1000));
+      return echo(request);
+    },
+  ],
+  [
+    "secret-failure",
+    (_request, { log, secrets }) => {
+      log(`tried with ${secrets.token}`);
+      return { error: { code: "Unauthorized", message: `refused the token ${secrets.token}` } };
+    },
+  ],
   ["fail", () => ({ error: { code: "Unripe", message: "the melon is not ripe" } })],
   ["invalid", () => ({ error: { code: "InvalidInput", message: "a melon was expected" } })],
   [

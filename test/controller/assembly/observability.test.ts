@@ -1,10 +1,12 @@
 import { expect } from "chai";
 import { Registry } from "prom-client";
 import { ByteBudget } from "../../../backends/byte-budget.ts";
+import { noSecrets } from "../../../backends/secrets.ts";
 import type { Controllers } from "../../../controller/assembly/controllers.ts";
 import { observe } from "../../../controller/assembly/observability.ts";
 import type { Runtime } from "../../../controller/assembly/runtime.ts";
 import { type ProcessorEntry, Register } from "../../../controller/catalog.ts";
+import { StoreBudget } from "../../../controller/payloads/store-budget.ts";
 import { Versions } from "../../../controller/processor/versions.ts";
 import type { Logger } from "../../../controller/runtime/logger.ts";
 import { createMetrics, noMetrics } from "../../../controller/runtime/metrics.ts";
@@ -19,7 +21,8 @@ describe("the controller's metrics", () => {
   it("tell how many calls run and wait, and how much of the payload budget they have taken", async () => {
     const budget = new ByteBudget();
     const entries = new Register<ProcessorEntry>();
-    const versions = new Versions({ ports: systemPorts, logger, metrics: noMetrics, budget, entries });
+    const secrets = { current: () => noSecrets };
+    const versions = new Versions({ ports: systemPorts, logger, metrics: noMetrics, budget, entries, secrets });
     const endless = scripted(
       (_request, { signal }) =>
         new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(signal.reason))),
@@ -33,9 +36,17 @@ describe("the controller's metrics", () => {
     }
     const registry = new Registry();
     const runtime = { registry, metrics: createMetrics(registry), budget } as unknown as Runtime;
-    const controllers = { all: [], pools: new Map(), versions, execution: { load: {} }, configMaps: new Map() };
+    const controllers = {
+      all: [],
+      pools: new Map(),
+      versions,
+      execution: { load: { running: 0, waiting: 0 }, queued: {} },
+      configMaps: new Map(),
+    };
     await using opened = new AsyncDisposableStack();
-    await observe({ runtime, controllers: controllers as unknown as Controllers, options: {} }, opened);
+    const store = { budget: new StoreBudget({ totalBytes: 1_000 }, async () => {}) };
+    store.budget.take("uid", 400);
+    await observe({ runtime, controllers: controllers as unknown as Controllers, store, options: {} }, opened);
     const text = await registry.metrics();
     const taken = 2 * (5 + version.caller.limits.maxOutputBytes);
     for (const line of [
@@ -44,6 +55,8 @@ describe("the controller's metrics", () => {
       'millrace_calls{state="rejected"} 0',
       'millrace_calls{state="waitingForBytes"} 0',
       `millrace_payload_budget_bytes{state="taken"} ${taken}`,
+      'millrace_payload_store_bytes{state="used"} 400',
+      'millrace_payload_store_bytes{state="limit"} 1000',
       `millrace_payload_budget_bytes{state="free"} ${budget.totalBytes - taken}`,
     ]) {
       expect(text).to.include(line);

@@ -17,6 +17,7 @@ function context(): CliContext {
     version: "0.0.0",
     ports: new VirtualTime(),
     interrupted: signal,
+    takeSecondInterrupt: () => signal,
     ...streams,
   };
 }

@@ -29,6 +29,13 @@ describe("the tree of steps", () => {
     expect(draw(steps)).to.deep.equal(["clean", "├─ style", "└─ terms", "   └─ keywords", "      └─ report style"]);
   });
 
+  it("takes a step that stands for a path for as long as that", () => {
+    const steps = dag({ short: [], long: [], after: ["short", "long"] });
+    expect(draw(steps)).to.deep.equal(["short", "└─ after long", "long"]);
+    const weighed = steps.map((step) => ({ ...step, length: step.name === "long" ? 3 : 1 }));
+    expect(draw(weighed)).to.deep.equal(["short", "long", "└─ after short"]);
+  });
+
   it("shows each step of any DAG once, after the step it hangs under", () => {
     const anyDag = fc.integer({ min: 1, max: 40 }).chain((size) =>
       fc.array(fc.array(fc.nat(), { maxLength: 4 }), { minLength: size, maxLength: size }).map((rows) => {

@@ -20,7 +20,7 @@ function execution(more: Partial<Execution> = {}, meta: Partial<Execution["metad
     apiVersion: "millrace.dev/v1alpha1",
     kind: "Execution",
     metadata,
-    spec: { pipeline: "p", cancel: "None" },
+    spec: { pipeline: "p", priority: 0, suspend: false, cancel: "None" },
     ...more,
   };
 }
@@ -29,8 +29,19 @@ function facts(more: Partial<Facts> = {}): Facts {
   return { execution: execution(), isLive: false, isStopping: false, pipeline: ready, nowMs, ...more };
 }
 
-const cancelled = { spec: { pipeline: "p", cancel: "Immediate" } } as const;
+const cancelled = { spec: { pipeline: "p", priority: 0, suspend: false, cancel: "Immediate" } } as const;
 const owner = { replica: "dead", epoch: 2 };
+const spec = (more: Partial<Execution["spec"]>): Pick<Execution, "spec"> => ({
+  spec: { pipeline: "p", priority: 0, suspend: false, cancel: "None", ...more },
+});
+const began = { status: { owner, phase: "Running", progress: "1/3" } } as const;
+const startTime = "2026-01-01T00:00:00Z";
+/** It waits for a Processor, and its Pipeline's timeout is 60 s. */
+const waitingWith = (status: Execution["status"]): Facts =>
+  facts({
+    execution: execution({ status: { owner, startTime, ...status } }),
+    pipeline: { kind: "NotReady", name: "p", reason: "r", message: "m", timeoutMs: 60_000 },
+  });
 
 const table: readonly (readonly [string, Facts, Readonly<Record<string, unknown>>])[] = [
   ["nothing for one that is gone", facts({ execution: undefined }), { action: "None", why: "Gone" }],
@@ -44,6 +55,92 @@ const table: readonly (readonly [string, Facts, Readonly<Record<string, unknown>
     "to tell a live run of its cancellation too",
     facts({ isLive: true, execution: execution(cancelled) }),
     { action: "Observe" },
+  ],
+  [
+    "to end a live run in favour of a newer one",
+    facts({ isLive: true, replacedBy: "two" }),
+    { action: "Replace", message: 'Replaced by the newer Execution "two" (concurrency.policy: Replace)' },
+  ],
+  [
+    "to end one that does not run in favour of a newer one",
+    facts({ execution: execution(began), replacedBy: "two" }),
+    { action: "Conclude", phase: "Cancelled", reason: "Replaced" },
+  ],
+  [
+    "to end one that waits for its Pipeline in favour of a newer one",
+    facts({ pipeline: { kind: "Missing", name: "p" }, replacedBy: "two" }),
+    { action: "Conclude", phase: "Cancelled", reason: "Replaced" },
+  ],
+  [
+    "nothing for a finished one that a newer one would have replaced",
+    facts({ execution: execution({ status: finished }), replacedBy: "two" }),
+    { action: "None", why: "Settled" },
+  ],
+  [
+    "to suspend one that has not begun",
+    facts({ execution: execution(spec({ suspend: true })) }),
+    {
+      action: "Suspend",
+      message: "Suspended by spec.suspend before it began; set it to false, and the run starts",
+    },
+  ],
+  [
+    "to suspend one whose controller died",
+    facts({ execution: execution({ ...began, ...spec({ suspend: true }) }) }),
+    {
+      action: "Suspend",
+      message: "Suspended by spec.suspend, 1/3 steps have ended; set it to false, and the run goes on",
+    },
+  ],
+  [
+    "to tell a live run that it is to be suspended",
+    facts({ isLive: true, execution: execution(spec({ suspend: true })) }),
+    { action: "Observe" },
+  ],
+  [
+    "to cancel a suspended one at once",
+    facts({ execution: execution({ ...began, ...spec({ suspend: true, cancel: "Immediate" }) }) }),
+    { action: "Conclude", phase: "Cancelled", reason: "Cancelled" },
+  ],
+  [
+    "to let a suspended one go on to its end when it is cancelled gracefully",
+    facts({ execution: execution({ ...began, ...spec({ suspend: true, cancel: "Graceful" }) }) }),
+    { action: "Resume", cancel: "Graceful" },
+  ],
+  [
+    "to let an interrupted one go on to its end when it is cancelled gracefully",
+    facts({ execution: execution({ ...began, ...spec({ cancel: "Graceful" }) }) }),
+    { action: "Resume", cancel: "Graceful" },
+  ],
+  [
+    "to cancel gracefully at once what has not begun",
+    facts({ execution: execution(spec({ cancel: "Graceful" })) }),
+    { action: "Conclude", phase: "Cancelled", reason: "Cancelled" },
+  ],
+  [
+    "to tell a live run that it is to be cancelled gracefully",
+    facts({ isLive: true, execution: execution(spec({ cancel: "Graceful" })) }),
+    { action: "Observe" },
+  ],
+  [
+    "to keep a suspended one that was taken over too often until it is resumed",
+    facts({ execution: execution({ status: { owner: { ...owner, takeovers: 5 } }, ...spec({ suspend: true }) }) }),
+    { action: "Suspend" },
+  ],
+  [
+    "to wait on while the time that a run was running is within its timeout",
+    waitingWith({ active: { beforeMs: 10_000, since: "2026-01-01T00:00:30Z" } }),
+    { action: "Wait", overAtMs: nowMs + 20_000 },
+  ],
+  [
+    "to end a waiting run at its timeout",
+    waitingWith({ active: { beforeMs: 30_000, since: "2026-01-01T00:00:30Z" } }),
+    { action: "Conclude", phase: "Failed", reason: "PipelineTimeout" },
+  ],
+  [
+    "to end a waiting run at its timeout by its start, where no more is recorded",
+    waitingWith({}),
+    { action: "Conclude", phase: "Failed", reason: "PipelineTimeout" },
   ],
   ["nothing new while stopping", facts({ isStopping: true }), { action: "None", why: "Stopping" }],
   [
@@ -116,6 +213,12 @@ const table: readonly (readonly [string, Facts, Readonly<Record<string, unknown>
 ];
 
 describe("the decision about an Execution", () => {
+  it("is to wait without an end while a run that was suspended does not run again", () => {
+    expect(decide(waitingWith({ active: { beforeMs: 59_000 } })))
+      .to.include({ action: "Wait" })
+      .and.not.have.property("overAtMs");
+  });
+
   for (const [title, given, expected] of table) {
     it(`is ${title}`, () => {
       expect(decide(given)).to.include(expected);

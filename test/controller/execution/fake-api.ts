@@ -1,3 +1,4 @@
+import { expect } from "chai";
 import {
   ApiError,
   type Client,
@@ -11,8 +12,9 @@ import {
   type Subresource,
   type WatchEvent,
 } from "../../../controller/api/client.ts";
-import type { Execution, ExecutionSpec, ExecutionStatus } from "../../../controller/api/types.ts";
-import type { JsonObject } from "../../../engine/payload.ts";
+import type { Execution, ExecutionCounts, ExecutionSpec, ExecutionStatus } from "../../../controller/api/types.ts";
+import { timestamp } from "../../../controller/runtime/conditions.ts";
+import type { Json, JsonObject } from "../../../engine/payload.ts";
 
 type Verb = "get" | "update" | "patch" | "delete";
 
@@ -37,6 +39,10 @@ export class FakeApi implements Client {
   onChange: (name: string) => void = () => {};
   /** Runs inside of each call before it is answered: a turn of the event loop, at least. */
   delay: () => Promise<void> = () => Promise.resolve();
+  /** Of what is created. */
+  now: () => number = () => 0;
+  /** Writes of Pipelines' numbers, in order. */
+  readonly counts: { readonly pipeline: string; readonly counts: ExecutionCounts }[] = [];
   #version = 100;
 
   create(): Promise<KubernetesObject> {
@@ -73,13 +79,14 @@ export class FakeApi implements Client {
 
   patch(resource: Resource, ref: ObjectRef, patch: Patch) {
     return this.#call("patch", ref.name, () => {
+      if (resource.plural === "pipelines") return this.#patchPipeline(ref, patch);
       const id = `${resource.plural}/${ref.name}`;
       const current = this.#existing(id);
       const body = patch.body as { metadata?: { resourceVersion?: string }; status: JsonObject };
       const version = body.metadata?.resourceVersion;
       if (version !== undefined && version !== current.metadata.resourceVersion) throw conflict();
       this.writes++;
-      const status = { ...(current.status as JsonObject), ...body.status };
+      const status = merged(current.status as JsonObject, body.status);
       this.statuses.push(structuredClone(status) as ExecutionStatus);
       return this.#set(id, { ...current, status });
     });
@@ -95,13 +102,14 @@ export class FakeApi implements Client {
   }
 
   /** As kubectl would. */
-  put(name: string, spec: Partial<ExecutionSpec>, status?: ExecutionStatus): Execution {
-    const metadata = { name, namespace: "team", uid: `uid-${name}-${this.#version}`, generation: 1 };
+  put(name: string, spec: Partial<ExecutionSpec>, status?: ExecutionStatus, namespace = "team"): Execution {
+    const creationTimestamp = timestamp(this.now());
+    const metadata = { name, namespace, uid: `uid-${name}-${this.#version}`, generation: 1, creationTimestamp };
     const object = {
       apiVersion: "millrace.dev/v1alpha1",
       kind: "Execution",
       metadata,
-      spec: { cancel: "None", ...spec },
+      spec: { priority: 0, suspend: false, cancel: "None", ...spec },
     };
     return this.#set(`executions/${name}`, { ...object, status: status ?? pendingStatus }) as Execution;
   }
@@ -135,6 +143,23 @@ export class FakeApi implements Client {
 
   execution(name: string): Execution {
     return this.#existing(`executions/${name}`) as Execution;
+  }
+
+  executions(): readonly Execution[] {
+    return [...this.objects.values()].filter(({ kind }) => kind === "Execution") as Execution[];
+  }
+
+  /** As a Pipeline's status has it. */
+  countsOf(pipeline: string): { readonly counts?: ExecutionCounts } {
+    const last = this.counts.findLast((write) => write.pipeline === pipeline);
+    return last === undefined ? {} : { counts: last.counts };
+  }
+
+  #patchPipeline({ namespace = "", name }: ObjectRef, patch: Patch): KubernetesObject {
+    const { status } = patch.body as unknown as { readonly status: { readonly executions: ExecutionCounts } };
+    expect(Object.keys(status), "nothing else of a Pipeline is written").to.deep.equal(["executions"]);
+    this.counts.push({ pipeline: `${namespace}/${name}`, counts: status.executions });
+    return { apiVersion: "millrace.dev/v1alpha1", kind: "Pipeline", metadata: { name, namespace } };
   }
 
   async #call<T>(verb: Verb, name: string, act: () => T): Promise<T> {
@@ -172,6 +197,20 @@ export const pendingStatus: ExecutionStatus = {
     lastTransitionTime: "1970-01-01T00:00:00Z",
   })),
 };
+
+/** RFC 7386. */
+function merged(target: Json | undefined, patch: JsonObject): JsonObject {
+  const result: Record<string, Json> = isObject(target) ? { ...target } : {};
+  for (const [name, value] of Object.entries(patch)) {
+    if (value === null) delete result[name];
+    else result[name] = isObject(value) ? merged(result[name], value) : value;
+  }
+  return result;
+}
+
+function isObject(value: Json | undefined): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
 
 function namespaceObject(name: string): KubernetesObject {
   return { apiVersion: "v1", kind: "Namespace", metadata: { name, uid: "11111111-2222-3333-4444-555555555555" } };

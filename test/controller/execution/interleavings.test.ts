@@ -13,6 +13,8 @@ const happenings = fc.array(
     { weight: 6, arbitrary: fc.record({ what: fc.constant("Pass" as const), ms: fc.nat(400) }) },
     { weight: 2, arbitrary: fc.record({ what: fc.constant("Label" as const) }) },
     { weight: 1, arbitrary: fc.record({ what: fc.constant("Cancel" as const) }) },
+    { weight: 1, arbitrary: fc.record({ what: fc.constant("CancelGracefully" as const) }) },
+    { weight: 2, arbitrary: fc.record({ what: fc.constant("Suspend" as const), suspend: fc.boolean() }) },
     { weight: 2, arbitrary: fc.record({ what: fc.constant("Crash" as const) }) },
     { weight: 1, arbitrary: fc.record({ what: fc.constant("Stop" as const) }) },
     { weight: 1, arbitrary: fc.record({ what: fc.constant("Replace" as const), ms: fc.nat(400) }) },
@@ -38,7 +40,9 @@ const allowed = {
 
 const conditions: Readonly<Record<string, string>> = {
   Pending: "Ready=Unknown Reconciling=True Succeeded=Unknown",
+  Queued: "Ready=Unknown Reconciling=True Succeeded=Unknown",
   Running: "Ready=Unknown Reconciling=True Succeeded=Unknown",
+  Suspended: "Ready=Unknown Reconciling=True Succeeded=Unknown",
   Succeeded: "Complete=True Ready=True Succeeded=True",
   Failed: "Complete=True Ready=False Stalled=True Succeeded=False",
   Cancelled: "Complete=True Ready=False Stalled=True Succeeded=False",
@@ -53,7 +57,7 @@ function expectLegal(statuses: readonly ExecutionStatus[]): void {
     if (before.completionTime !== undefined) {
       expect(withoutGeneration(status), "an outcome never changes").to.deep.equal(withoutGeneration(before));
     }
-    expect(status.owner?.epoch).to.be.at.least(before.owner?.epoch ?? 0);
+    expect(status.owner?.epoch ?? 0).to.be.at.least(before.owner?.epoch ?? 0);
     for (const row of status.steps ?? []) {
       const was = before.steps?.find(({ name }) => name === row.name);
       if (was !== undefined) expect(allowed[was.state], `${was.state} → ${row.state}`).to.include(row.state);
@@ -69,7 +73,15 @@ function withoutGeneration(status: ExecutionStatus): unknown {
   );
 }
 
-describe("an Execution through any interleaving of crashes, conflicts, replacements, faults and time", () => {
+/** Of the steps of a run that was in the store when it ended, `last` has run, unless nothing has, or it was aborted. */
+function expectFinally(status: ExecutionStatus | undefined): void {
+  const message = status?.conditions?.find(({ type }) => type === "Succeeded")?.message ?? "";
+  if (!message.includes("Graceful") || message.includes("before it began")) return;
+  const last = status?.steps?.find(({ name }) => name === "last");
+  expect(last?.state, JSON.stringify(status)).to.equal("Succeeded");
+}
+
+describe("an Execution through any interleaving of crashes, pauses, conflicts, replacements, faults and time", () => {
   it("has legal statuses only, repeats no recorded success, and ends", async function () {
     this.timeout(60_000);
     await fc.assert(
@@ -84,7 +96,7 @@ describe("an Execution through any interleaving of crashes, conflicts, replaceme
           if (kind === "Busy") return { when: "Before", error: busy() };
           return { when: kind, error: unreachable() };
         };
-        const pipeline = compiled(chain("a", "b", "c"));
+        const pipeline = compiled(chain("a", "b", "c"), {}, { definition: { finally: chain("last") } });
         let attempt = 0;
         const work: Work = async (call, _request, signal) => {
           const { metadata, status } = api.execution("one");
@@ -96,7 +108,7 @@ describe("an Execution through any interleaving of crashes, conflicts, replaceme
             time.ports.scheduler.after(ms, resolve);
             signal.addEventListener("abort", () => reject(signal.reason), { once: true });
           });
-          if (fails === 0) throw new MillraceError("Unavailable", "scripted");
+          if (fails === 0 && call.stepName !== "last") throw new MillraceError("Unavailable", "scripted");
           return { ok: true, payload: textPayload(call.stepName), metadata: {} };
         };
         const stages: Stage[] = [];
@@ -116,7 +128,10 @@ describe("an Execution through any interleaving of crashes, conflicts, replaceme
           if (event.what === "Pass") await stage.advance(event.ms);
           else if (event.what === "Label") api.label("one");
           else if (event.what === "Cancel") api.edit("one", { cancel: "Immediate" });
-          else if (event.what === "Replace") {
+          else if (event.what === "Suspend") api.edit("one", { suspend: event.suspend });
+          else if (event.what === "CancelGracefully") {
+            if (api.execution("one").spec.cancel === "None") api.edit("one", { cancel: "Graceful" });
+          } else if (event.what === "Replace") {
             expectLegal(api.statuses);
             api.statuses.length = 0;
             api.remove("one");
@@ -129,13 +144,15 @@ describe("an Execution through any interleaving of crashes, conflicts, replaceme
             stage = next();
           }
         }
+        api.edit("one", { suspend: false });
         for (let round = 0; round < 40 && api.execution("one").status?.completionTime === undefined; round++) {
           await stage.advance(5_000);
         }
         expectLegal(api.statuses);
         const { status } = api.execution("one");
         expect(status?.completionTime, JSON.stringify(status)).to.not.equal(undefined);
-        for (const key of calls) expect(key).to.match(/^uid-one-[0-9]+\/[abc]$/);
+        expectFinally(status);
+        for (const key of calls) expect(key).to.match(/^uid-one-[0-9]+\/([abc]|last)$/);
         await stage[Symbol.asyncDispose]();
         for (const each of stages) await each[Symbol.asyncDispose]();
       }),

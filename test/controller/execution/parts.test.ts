@@ -1,19 +1,9 @@
 import { expect } from "chai";
 import fc from "fast-check";
 import type { StepRow } from "../../../controller/api/types.ts";
-import { Places } from "../../../controller/execution/admission.ts";
 import { nextOwner } from "../../../controller/execution/ownership.ts";
-import { ProgressPacer } from "../../../controller/execution/progress.ts";
 import { slim } from "../../../controller/execution/slim.ts";
-import {
-  bareRows,
-  cancelledRows,
-  failure,
-  fitted,
-  maxStatusBytes,
-  renderStatus,
-  shortened,
-} from "../../../controller/execution/status.ts";
+import { cancelledRows, failure, renderStatus, shortened } from "../../../controller/execution/status.ts";
 import { DelayQueue } from "../../../controller/execution/ttl.ts";
 import { inlineValue, payloadOf } from "../../../controller/execution/values.ts";
 import { Waiters } from "../../../controller/execution/waiters.ts";
@@ -73,26 +63,7 @@ describe("a payload in a status", () => {
 });
 
 describe("a status", () => {
-  const rows = (count: number, message: string): StepRow[] =>
-    Array.from({ length: count }, (_, index) => ({
-      name: `step-${index}`,
-      state: "Failed",
-      attempts: 1,
-      error: { code: "Internal", kind: "System", message },
-    }));
   const facts = { generation: 1, conditions: [] };
-
-  it("says less in its rows when it grows large, and is refused above its limit", () => {
-    const render = (steps: StepRow[]) =>
-      renderStatus({ ...facts, verdict: { phase: "Running", message: "" }, rows: steps }, 0);
-    expect(fitted(render(rows(10, "x".repeat(1024))))).to.deep.equal({ status: render(rows(10, "x".repeat(1024))) });
-    const smaller = fitted(render(rows(1000, "x".repeat(1024))));
-    expect(JSON.stringify(smaller).length).to.be.lessThan(maxStatusBytes);
-    const metadata = { note: "x".repeat(1024) };
-    const heavy = rows(1000, "").map((row) => ({ ...row, metadata }));
-    expect(fitted(render(heavy))).to.have.key("tooLargeBytes");
-    expect(JSON.stringify(bareRows(heavy)).length).to.be.lessThan(maxStatusBytes);
-  });
 
   it("keeps the time of a condition whose status stays", () => {
     const first = renderStatus({ ...facts, rows: [], verdict: { phase: "Running", message: "a" } }, 0);
@@ -147,29 +118,6 @@ describe("a status", () => {
   });
 });
 
-describe("places to run in", () => {
-  it("are given to namespaces in turns, first come first served within one, and never to more than the limit", () => {
-    const granted: string[] = [];
-    const places = new Places({ running: 1, starting: 1 }, (key) => void granted.push(key));
-    expect(places.enter("a/1")).to.equal(true);
-    for (const key of ["a/2", "a/3", "a/4", "b/1"] as const) expect(places.enter(key)).to.equal(false);
-    expect(places.waiting).to.equal(4);
-    for (let last: `${string}/${string}` = "a/1"; places.held > 0; last = granted.at(-1) as typeof last)
-      places.leave(last);
-    expect(granted).to.deep.equal(["a/2", "b/1", "a/3", "a/4"]);
-  });
-
-  it("let the next one start as soon as one is known to run for longer", () => {
-    const granted: string[] = [];
-    const places = new Places({ running: 10, starting: 1 }, (key) => void granted.push(key));
-    places.enter("a/1");
-    places.enter("a/2");
-    expect(granted).to.deep.equal([]);
-    places.settled("a/1");
-    expect(granted).to.deep.equal(["a/2"]);
-  });
-});
-
 describe("the delay queue", () => {
   it("gives everything when it is due, in the order of its times, behind one timer", async () => {
     await fc.assert(
@@ -194,53 +142,6 @@ describe("the delay queue", () => {
       }),
       { numRuns: 40 },
     );
-  });
-});
-
-describe("the pacer of progress writes", () => {
-  it("waits twenty times as long as its last write took, and never writes twice at once", async () => {
-    const time = new VirtualTime();
-    const started: number[] = [];
-    let writing = 0;
-    const pacer = new ProgressPacer(time.ports, async () => {
-      expect(++writing).to.equal(1);
-      started.push(time.ports.clock.monotonic());
-      await new Promise<void>((resolve) => time.ports.scheduler.after(100, resolve));
-      writing--;
-      return 100;
-    });
-    for (let tick = 0; tick < 500; tick++) {
-      pacer.changed();
-      await time.advance(10);
-    }
-    await pacer.stop();
-    const gaps = started.slice(1).map((at, index) => at - (started[index] ?? 0));
-    expect(started[0]).to.equal(1_000_250);
-    expect(
-      gaps.every((gap) => gap >= 2_000 && gap <= 2_100),
-      String(gaps),
-    ).to.equal(true);
-  });
-});
-
-describe("the pacer of progress writes after an outage", () => {
-  it("does not take the tries and waits before the write for its duration", async () => {
-    const time = new VirtualTime();
-    const started: number[] = [];
-    const pacer = new ProgressPacer(time.ports, async () => {
-      started.push(time.ports.clock.monotonic());
-      // The API server was away for 20 s; the request that got through took 5 ms.
-      const waitMs = started.length === 1 ? 20_000 : 5;
-      await new Promise<void>((resolve) => time.ports.scheduler.after(waitMs, resolve));
-      return 5;
-    });
-    await time.advance(250);
-    pacer.changed();
-    await time.advance(20_000);
-    expect(time.delays).to.deep.equal([245]);
-    await time.advance(1_000);
-    await pacer.stop();
-    expect(started).to.have.length(2);
   });
 });
 

@@ -17,23 +17,26 @@ import { FileSystemStore } from "../../../controller/payloads/file-system.ts";
 import { NamespaceUids } from "../../../controller/payloads/namespaces.ts";
 import type { PayloadRef } from "../../../controller/payloads/store.ts";
 import type { EventNote } from "../../../controller/runtime/events.ts";
-import type { ObjectKey } from "../../../controller/runtime/object-key.ts";
+import { keyFor, keyOf, type ObjectKey } from "../../../controller/runtime/object-key.ts";
 import type { Ports } from "../../../engine/clock.ts";
+import { compile } from "../../../engine/compile/compile.ts";
 import { MillraceError } from "../../../engine/errors.ts";
 import { type Payload, textPayload } from "../../../engine/payload.ts";
 import type { PipelineDefinition, ProcessorFacts, StepDefinition } from "../../../engine/pipeline.ts";
-import { compile } from "../../../engine/plan.ts";
 import type { ProcessorRequest, ProcessorResponse } from "../../../engine/processor.ts";
-import type { Attempt } from "../../../engine/run.ts";
+import type { Attempt } from "../../../engine/run/run-options.ts";
 import { silentLogger, turn, VirtualTime } from "../runtime/fakes.ts";
 import { FakeApi } from "./fake-api.ts";
 
 /** What the one processor, `work`, does with a call. */
 export type Work = (attempt: Attempt, request: ProcessorRequest, signal: AbortSignal) => Promise<ProcessorResponse>;
 
-const facts: ProcessorFacts = {
+export const workFacts: ProcessorFacts = {
   name: "work",
   intent: "Transform",
+  lane: "Local",
+  delivery: "AtLeastOnce",
+  budgetPercent: 20,
   options: {},
   timeoutMs: 30_000,
   retry: {
@@ -53,19 +56,43 @@ export function chain(...names: readonly string[]): StepDefinition[] {
   }));
 }
 
-export function compiled(steps: readonly StepDefinition[], more: Partial<CompiledPipeline> = {}): CompiledPipeline {
+/** What a test's Pipeline and its processor have besides their defaults. */
+export interface Special {
+  readonly definition?: Partial<PipelineDefinition>;
+  readonly facts?: Partial<ProcessorFacts>;
+}
+
+export function compiled(
+  steps: readonly StepDefinition[],
+  more: Partial<CompiledPipeline> = {},
+  special: Special = {},
+): CompiledPipeline {
   const definition: PipelineDefinition = {
     name: "article",
+    strategy: "WorkQueue",
     failurePolicy: "Continue",
     maxParallelSteps: 16,
+    maxInputBytes: 4 << 20,
     parameters: [],
     steps,
+    finally: [],
+    finallyTimeoutMs: 60_000,
+    outputs: [],
+    ...special.definition,
   };
-  const result = compile(definition, new Map([["work", facts]]));
+  const processors = new Map([["work", { ...workFacts, ...special.facts }]]);
+  const result = compile(definition, { processors, pipelines: new Map() });
   if (!result.ok) throw new Error(JSON.stringify(result.problems));
   const spec = { steps: [], failurePolicy: "Continue", maxParallelSteps: 16, input: {} } as never;
-  const closure = { name: "article", spec, processors: [facts] };
-  return { plan: result.plan, closure, checkParameters: () => [], maxInputBytes: 4 << 20, ...more };
+  const closure = { name: "article", spec, processors: [workFacts], pipelines: [] };
+  return {
+    plan: result.plan,
+    closure,
+    processors: ["work"],
+    checkParameters: () => [],
+    maxInputBytes: 4 << 20,
+    ...more,
+  };
 }
 
 export const succeed: Work = (attempt) =>
@@ -99,14 +126,24 @@ export class Stage implements AsyncDisposable {
   /** `Broken`: this version of ours does not compile it. */
   readonly revisions = new Map<string, CompiledPipeline | "Broken">();
   work: Work = succeed;
+  /** Names are unique here among all namespaces. */
+  readonly #keys = new Map<string, ObjectKey>();
   readonly #cache = new Map<ObjectKey, KubernetesObject>();
   readonly #queued = new Set<ObjectKey>();
   readonly #directory = mkdtempSync(join(tmpdir(), "millrace-stage-"));
+  #begun = false;
   #crashed = false;
   readonly #abort = new AbortController();
 
   constructor(
-    options: { api?: FakeApi; time?: VirtualTime; replica?: string; calls?: string[]; maxRunning?: number } = {},
+    options: {
+      api?: FakeApi;
+      time?: VirtualTime;
+      replica?: string;
+      calls?: string[];
+      maxRunning?: number;
+      maxPerNamespace?: number;
+    } = {},
   ) {
     this.api = options.api ?? new FakeApi();
     this.time = options.time ?? new VirtualTime();
@@ -114,27 +151,33 @@ export class Stage implements AsyncDisposable {
     this.calls = options.calls ?? [];
     const writer = options.replica ?? "replica-a";
     this.store = new StagedStore({ root: this.#directory, clock: this.ports.clock, writer });
-    this.controller = this.#create(options.replica ?? "replica-a", options.maxRunning);
+    this.controller = this.#create(writer, options);
+    this.api.now = () => this.ports.clock.now();
     this.api.onChange = (name) => this.#deliver(name);
+    for (const { metadata } of this.api.executions()) this.#deliver(metadata.name);
     this.serve();
   }
 
-  /** The processor is loaded. */
-  serve(): void {
+  /** The processor is loaded: a version of its code, if its code has a digest. */
+  serve(version: { readonly digests?: readonly string[]; readonly facts?: Partial<ProcessorFacts> } = {}): void {
     const invoke: Work = (attempt, request, signal) => {
       if (this.#crashed) return new Promise(() => {});
       this.calls.push(attempt.idempotencyKey);
       return this.work(attempt, request, signal);
     };
-    this.processors.set("team", "work", { serving: { generation: 1, digests: [], facts, invoke } });
+    const { digests = [] } = version;
+    const serving = { generation: 1, digests, called: "process", facts: { ...workFacts, ...version.facts }, invoke };
+    for (const namespace of ["team", "other"]) this.processors.set(namespace, "work", { serving });
   }
 
-  pipeline(pipeline: CompiledPipeline): void {
-    this.pipelines.set("team", "article", { uid: "p", generation: 1, state: { ready: true, pipeline } });
+  pipeline(pipeline: CompiledPipeline, namespace = "team", name = "article"): void {
+    this.pipelines.set(namespace, name, { uid: "p", generation: 1, state: { ready: true, pipeline } });
   }
 
   /** Until nothing is queued and nothing more happens by itself. */
   async settle(): Promise<void> {
+    if (!this.#begun) this.controller.begin();
+    this.#begun = true;
     for (let quiet = 0; quiet < 25; quiet++) {
       await turn();
       if (this.#crashed) return;
@@ -153,6 +196,12 @@ export class Stage implements AsyncDisposable {
   async advance(ms: number): Promise<void> {
     await this.time.advance(ms);
     await this.settle();
+  }
+
+  /** Lets what is queued happen, then time pass in small pieces, and all that it brings. */
+  async pass(ms: number): Promise<void> {
+    await this.settle();
+    for (let left = ms; left > 0; left -= 250) await this.advance(Math.min(250, left));
   }
 
   /** kill -9: nothing of it reaches the API or a processor any more. */
@@ -184,14 +233,18 @@ export class Stage implements AsyncDisposable {
   }
 
   #deliver(name: string): void {
-    const key: ObjectKey = `team/${name}`;
     const object = this.api.objects.get(`executions/${name}`);
+    const key = this.#keys.get(name) ?? keyFor({ namespace: object?.metadata.namespace ?? "team", name });
+    this.#keys.set(name, key);
     if (object === undefined) this.#cache.delete(key);
     else this.#cache.set(key, this.controller.slim(object));
     if (!this.#crashed) this.#queued.add(key);
   }
 
-  #create(replica: string, maxRunning: number | undefined): ExecutionController {
+  #create(
+    replica: string,
+    { maxRunning, maxPerNamespace }: { readonly maxRunning?: number; readonly maxPerNamespace?: number },
+  ): ExecutionController {
     const clients = this.#client();
     return createExecutionController({
       client: clients,
@@ -200,12 +253,16 @@ export class Stage implements AsyncDisposable {
       payloads: this.store,
       namespaces: new NamespaceUids(clients, this.ports.clock),
       cached: (key) => this.#cache.get(key),
-      observe: (object) => void this.#cache.set(`team/${object.metadata.name}`, object),
+      list: () => this.#cache.values(),
+      ofPipeline: (pipeline) => [...this.#cache.values()].filter((object) => pipelineOf(object) === pipeline),
+      recordedCounts: (pipeline) => this.api.countsOf(pipeline),
+      observe: (object) => void this.#cache.set(keyOf(object), object),
       enqueue: (key) => void this.#queued.add(key),
       events: { record: (_object, note) => void this.events.push(note) },
       logger: silentLogger,
       replica,
       ...(maxRunning === undefined ? {} : { maxRunning }),
+      ...(maxPerNamespace === undefined ? {} : { maxPerNamespace }),
     });
   }
 
@@ -224,7 +281,12 @@ export class Stage implements AsyncDisposable {
     return {
       processors: this.processors,
       pipelines: this.pipelines,
-      compileInline: () => ({ ready: false, reason: "Cycle", message: "a cycle: a → b → a" }),
+      compileInline: () => ({
+        ready: false,
+        reason: "Cycle",
+        message: "a cycle: a → b → a",
+        names: { processors: [], pipelines: [] },
+      }),
       revisions: {
         ensure: (_namespace, pipeline) => {
           this.revisions.set("article-1", pipeline);
@@ -243,6 +305,11 @@ export class Stage implements AsyncDisposable {
       },
     };
   }
+}
+
+function pipelineOf(object: KubernetesObject): ObjectKey {
+  const { metadata, spec } = object as Execution;
+  return keyFor({ namespace: metadata.namespace ?? "", name: spec.pipeline ?? "" });
 }
 
 export function phaseOf(execution: Execution): string | undefined {

@@ -1,6 +1,7 @@
 import { expect } from "chai";
 import { advertisedUrl, refusalOfServer } from "../../../controller/payloads/addresses.ts";
 import { RemotePayloads } from "../../../controller/payloads/remote.ts";
+import { systemPorts } from "../../../engine/clock.ts";
 
 describe("the address in the Lease", () => {
   for (const [title, url, isInPod, given, expected] of [
@@ -43,7 +44,7 @@ describe("a URL to which a token is sent", () => {
   ] as const) {
     it(`may not be ${server}`, () => {
       expect(refusalOfServer(server)).to.contain(why);
-      expect(() => new RemotePayloads({ server, token: "secret" })).to.throw(why);
+      expect(() => new RemotePayloads({ server, token: "secret", scheduler: systemPorts.scheduler })).to.throw(why);
     });
   }
 });

@@ -4,7 +4,7 @@ import type { EventEmitter } from "node:events";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect } from "chai";
-import { ApiError, type Client, type KubernetesObject } from "../../../controller/api/client.ts";
+import { ApiError } from "../../../controller/api/client.ts";
 import { servePayloads } from "../../../controller/payloads/endpoint.ts";
 import { NamespaceUids } from "../../../controller/payloads/namespaces.ts";
 import { RemotePayloads } from "../../../controller/payloads/remote.ts";
@@ -12,66 +12,8 @@ import { systemPorts } from "../../../engine/clock.ts";
 import { MillraceError } from "../../../engine/errors.ts";
 import { BytesPayload, textPayload } from "../../../engine/payload.ts";
 import { silentLogger, VirtualTime } from "../runtime/fakes.ts";
+import { opened, Reviews } from "./served.ts";
 import { namespaceUid, never, temporaryStore } from "./store-folder.ts";
-
-/** An API server that knows two tokens, and lets one of them read in `team`. */
-class Reviews {
-  asked = 0;
-  allowed = true;
-  knowsAudiences = true;
-
-  readonly client = {
-    get: () => Promise.resolve({ metadata: { name: "team", uid: namespaceUid } }),
-    create: (_resource: unknown, body: { kind: string; spec: Record<string, never> }) => {
-      this.asked++;
-      return Promise.resolve(this.#answer(body.kind, body.spec) as unknown as KubernetesObject);
-    },
-  } as unknown as Client;
-
-  #answer(kind: string, spec: Record<string, unknown>): unknown {
-    if (kind === "TokenReview") {
-      const token = String(spec.token);
-      // As the API server: a token is good for its own audience only, and for that of the API server when none is asked for.
-      if (token.startsWith("e30.")) {
-        const audiences = spec.audiences ?? ["the API server"];
-        const { aud } = JSON.parse(Buffer.from(token.split(".")[1] ?? "", "base64url").toString()) as { aud: string[] };
-        const isGood = aud.some((audience) => (audiences as string[]).includes(audience));
-        const audience = this.knowsAudiences ? { audiences: aud } : {};
-        return {
-          status: isGood ? { authenticated: true, ...audience, user: { username: "reader", groups: ["g"] } } : {},
-        };
-      }
-      expect(spec).not.to.have.property("audiences");
-      const known = spec.token === "reader" || spec.token === "stranger";
-      return { status: known ? { authenticated: true, user: { username: spec.token, groups: ["g"] } } : {} };
-    }
-    const attributes = spec.resourceAttributes as Record<string, string>;
-    expect(attributes).to.include({
-      group: "millrace.dev",
-      resource: "executions",
-      subresource: "payload",
-      verb: "get",
-    });
-    expect(spec.groups).to.deep.equal(["g"]);
-    const allowed = this.allowed && spec.user === "reader" && attributes.namespace === "team";
-    return { status: { allowed } };
-  }
-}
-
-async function opened(reviews: Reviews, ports = systemPorts) {
-  await using stack = new AsyncDisposableStack();
-  const folder = stack.use(await temporaryStore());
-  const namespaces = new NamespaceUids(reviews.client, ports.clock);
-  const common = { client: reviews.client, store: folder.store, namespaces, ports, logger: silentLogger };
-  const endpoint = stack.use(await servePayloads({ ...common, host: "127.0.0.1", port: 0 }));
-  const kept = stack.move();
-  const get = (path: string, token?: string, method = "GET") =>
-    fetch(`${endpoint.url}${path}`, {
-      method,
-      headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
-    });
-  return { endpoint, folder, get, [Symbol.asyncDispose]: () => kept.disposeAsync() };
-}
 
 const text = textPayload("for readers");
 const path = `/v1/namespaces/team/payloads/${text.digest}`;
@@ -220,7 +162,13 @@ describe("the payload endpoint", () => {
     await using at = await opened(new Reviews());
     const port = Number(new URL(at.endpoint.url).port);
     const namespaces = new NamespaceUids(new Reviews().client, systemPorts.clock);
-    const common = { client: new Reviews().client, store: at.folder.store, namespaces, ports: systemPorts };
+    const common = {
+      client: new Reviews().client,
+      store: at.folder.store,
+      namespaces,
+      worksIn: [],
+      ports: systemPorts,
+    };
     const second = servePayloads({ ...common, logger: silentLogger, host: "127.0.0.1", port });
     expect(await second.catch((error: unknown) => error)).to.include({ code: "Unavailable" });
   });
@@ -233,6 +181,7 @@ describe("the payload endpoint", () => {
       client: reviews.client,
       store: folder.store,
       namespaces,
+      worksIn: [],
       ports: systemPorts,
       logger: silentLogger,
     };
@@ -250,11 +199,19 @@ describe("payloads read from afar", () => {
     await using at = await opened(new Reviews());
     const large = new BytesPayload(randomBytes(500_000), "a/b");
     const ref = await at.folder.store.put(namespaceUid, large, never);
-    await using reader = new RemotePayloads({ server: at.endpoint.url, token: "reader" });
+    await using reader = new RemotePayloads({
+      server: at.endpoint.url,
+      token: "reader",
+      scheduler: systemPorts.scheduler,
+    });
     const hash = createHash("sha256");
     for await (const chunk of reader.read("team", ref, never)) hash.update(chunk);
     expect(`sha256:${hash.digest("hex")}`).to.equal(ref.digest);
-    await using stranger = new RemotePayloads({ server: at.endpoint.url, token: "stranger" });
+    await using stranger = new RemotePayloads({
+      server: at.endpoint.url,
+      token: "stranger",
+      scheduler: systemPorts.scheduler,
+    });
     expect(await errorOf(stranger.read("team", ref, never))).to.include({ code: "InvalidInput" });
     await at.folder.store.delete(namespaceUid, ref.digest, Infinity, never);
     expect(await errorOf(reader.read("team", ref, never))).to.include({ code: "PayloadLost" });

@@ -2,19 +2,24 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect } from "chai";
 import fc from "fast-check";
+import type { FileSystemStore } from "../../../controller/payloads/file-system.ts";
 import {
   digestsOf,
   type ItemRecord,
   itemsPerChunk,
   ManifestWriter,
+  readItem,
   readItems,
 } from "../../../controller/payloads/manifest.ts";
 import type { MillraceError } from "../../../engine/errors.ts";
 import { namespaceUid, never, temporaryStore } from "./store-folder.ts";
 
 function succeeded(index: number): ItemRecord {
-  const output = { digest: `sha256:${index.toString(16).padStart(64, "0")}`, bytes: index, contentType: "text/plain" };
-  return { index, state: "Succeeded", attempts: 1, output, metadata: { words: String(index) } };
+  const ref = `sha256:${index.toString(16).padStart(64, "0")}`;
+  const output = { payload: { ref, bytes: index }, contentType: "text/plain" };
+  const log = { digest: ref.replace(/^sha256:0/, "sha256:1"), bytes: index, contentType: "text/plain" };
+  const request = index.toString(16).padStart(32, "0");
+  return { index, state: "Succeeded", attempts: 1, output, log, request, metadata: { words: String(index) } };
 }
 
 describe("a fan-out's manifest", () => {
@@ -84,7 +89,35 @@ describe("a fan-out's manifest", () => {
     const named = new Set(await Array.fromAsync(digestsOf(folder.store, namespaceUid, ref, never)));
     const stored = (await Array.fromAsync(folder.store.list(namespaceUid, never))).map(({ digest }) => digest);
     expect(stored.filter((digest) => digest !== ref.digest && !named.has(digest))).to.deep.equal([]);
-    expect(named.has(succeeded(300).output?.digest ?? "")).to.equal(true);
+    for (const { output, log } of [succeeded(3), succeeded(300)]) {
+      expect([named.has(output?.payload?.ref ?? ""), named.has(log?.digest ?? "")]).to.deep.equal([true, true]);
+    }
+  });
+
+  it("reads nothing back while items come in about in order, and opens one chunk for one item", async () => {
+    await using folder = await temporaryStore();
+    let opened = 0;
+    const counting = Object.create(folder.store) as FileSystemStore;
+    counting.put = folder.store.put.bind(folder.store);
+    counting.open = (...args) => {
+      opened += 1;
+      return folder.store.open(...args);
+    };
+    const writer = ManifestWriter.empty(counting, namespaceUid);
+    const order = Array.from({ length: 10_000 }, (_, index) => index).sort(
+      (a, b) => a + (a % 7) * 90 - b - (b % 7) * 90,
+    );
+    for (let start = 0; start < order.length; start += 100) {
+      await writer.add(order.slice(start, start + 100).map(succeeded), never);
+      await writer.flush(never);
+    }
+    expect(opened).to.equal(0);
+    const ref = await writer.flush(never);
+    expect(await readItem(counting, namespaceUid, ref, 7_777, never)).to.deep.equal(succeeded(7_777));
+    expect(opened).to.equal(2);
+    expect(await readItem(counting, namespaceUid, ref, 10_000, never)).to.equal(undefined);
+    const read = await Array.fromAsync(readItems(folder.store, namespaceUid, ref, never));
+    expect(read.map(({ index }) => index)).to.deep.equal(Array.from({ length: 10_000 }, (_, index) => index));
   });
 
   it("says PayloadLost for a corrupt chunk", async () => {

@@ -1,13 +1,12 @@
+import { readFileSync } from "node:fs";
 import { expect } from "chai";
 import type { PipelineCheck } from "../../../controller/pipeline/check.ts";
-import { checkPipeline } from "../../../controller/pipeline/check.ts";
 import { decide, type WaitingProcessor } from "../../../controller/pipeline/decide.ts";
 import { problemsMessage } from "../../../controller/pipeline/problems.ts";
 import { pipelineStatus } from "../../../controller/pipeline/status.ts";
 import type { Problem, ProblemReason } from "../../../engine/pipeline.ts";
-import { apiPipeline, apiSpec, known, step } from "./builders.ts";
+import { apiPipeline, apiSpec, check, step } from "./builders.ts";
 
-const steps = [step("a"), step("b", { processor: "other" })];
 const problem = (reason: ProblemReason, path: string): Problem => ({
   reason,
   path,
@@ -15,6 +14,7 @@ const problem = (reason: ProblemReason, path: string): Problem => ({
   mend: "Mend it.",
 });
 const failed = (...problems: readonly Problem[]): PipelineCheck => ({ ok: false, problems });
+const right = check(apiSpec([step("a")]));
 const missing = (index: number) => problem("ProcessorNotFound", `steps[${index}].processor`);
 const loading = (name: string): WaitingProcessor => ({ name, reason: "Loading", message: "it is being loaded" });
 const refused: WaitingProcessor = { name: "other", reason: "ModuleRefused", message: "no export" };
@@ -41,36 +41,55 @@ describe("what is said of a Pipeline", () => {
     ],
     [
       "Waiting for one that does not exist, though another is being loaded",
-      failed(missing(0), missing(1)),
+      failed(missing(1)),
       [loading("words")],
       { state: "Waiting", cause: "Absent", reason: "ProcessorNotFound" },
     ],
     [
+      "Waiting for a Pipeline that does not exist",
+      failed(problem("PipelineNotFound", "steps[0].pipeline"), missing(1)),
+      [],
+      { state: "Waiting", cause: "Absent", reason: "PipelineNotFound" },
+    ],
+    [
+      "Stalled by Pipelines that bring in each other",
+      failed(problem("PipelineRecursion", "steps[0].pipeline")),
+      [],
+      { state: "Stalled", reason: "PipelineRecursion" },
+    ],
+    [
       "Waiting for one that is being loaded",
-      failed(missing(1)),
+      right,
       [loading("other")],
       { state: "Waiting", cause: "Loading", reason: "ProcessorNotReady" },
     ],
     [
       "Waiting for one that was refused, and why",
-      failed(missing(1)),
+      right,
       [refused],
       { state: "Waiting", cause: "Refused", message: "Processor other is not ready: no export" },
     ],
     [
       "Waiting for what is being loaded before it speaks of what is refused",
-      failed(missing(0), missing(1)),
+      failed(),
       [loading("words"), refused],
       { state: "Waiting", cause: "Loading", message: "Processor words (and 1 more) is not ready: it is being loaded" },
     ],
   ];
-  for (const [what, check, waiting, expected] of rows) {
-    it(`is ${what}`, () => expect(decide(steps, check, waiting)).to.include(expected));
+  for (const [what, outcome, waiting, expected] of rows) {
+    it(`is ${what}`, () => expect(decide(outcome, waiting)).to.include(expected));
   }
 
+  it("has a reason that the docs explain, whatever is wrong", () => {
+    const [, union = ""] = /export type ProblemReason =([^;]*);/.exec(readFileSync("engine/pipeline.ts", "utf8")) ?? [];
+    const reasons = [...union.matchAll(/"(\w+)"/g)].map(([, reason = ""]) => reason);
+    expect(reasons).to.include("Cycle");
+    const documented = readFileSync("docs/controller.md", "utf8");
+    expect(reasons.filter((reason) => !documented.includes(`\`${reason}\``))).to.deep.equal([]);
+  });
+
   it("is Ready where nothing is wrong", () => {
-    const check = checkPipeline("article", apiSpec([step("a")]), known(), undefined);
-    expect(decide([step("a")], check, [])).to.include({ state: "Ready" });
+    expect(decide(right, [])).to.include({ state: "Ready" });
   });
 });
 
@@ -109,7 +128,7 @@ describe("the conditions of a Pipeline", () => {
     );
 
   it("are Ready, with the graph", () => {
-    const decision = decide([step("a")], checkPipeline("article", apiSpec([step("a")]), known(), undefined), []);
+    const decision = decide(right, []);
     expect(told(decision)).to.deep.equal(["Ready=True/Compiled"]);
     const status = pipelineStatus(apiPipeline(7, apiSpec([step("a")])), decision, 0);
     expect(status).to.deep.include({ observedGeneration: 7, graph: { steps: 1, levels: 1, width: 1 } });
@@ -117,14 +136,14 @@ describe("the conditions of a Pipeline", () => {
   });
 
   it("are Stalled where the Pipeline is wrong", () => {
-    expect(told(decide(steps, failed(problem("Cycle", "steps")), []))).to.deep.equal([
+    expect(told(decide(failed(problem("Cycle", "steps")), []))).to.deep.equal([
       "Ready=False/Cycle",
       "Stalled=True/Cycle",
     ]);
   });
 
   it("are both Reconciling and Stalled while a Processor is missing, so that kstatus waits and people see", () => {
-    expect(told(decide(steps, failed(missing(1)), []))).to.deep.equal([
+    expect(told(decide(failed(missing(1)), []))).to.deep.equal([
       "Ready=False/ProcessorNotFound",
       "Reconciling=True/ProcessorNotFound",
       "Stalled=True/ProcessorNotFound",
@@ -132,15 +151,15 @@ describe("the conditions of a Pipeline", () => {
   });
 
   it("are Reconciling while a Processor is not ready", () => {
-    expect(told(decide(steps, failed(missing(1)), [refused]))).to.deep.equal([
+    expect(told(decide(right, [refused]))).to.deep.equal([
       "Ready=False/ProcessorNotReady",
       "Reconciling=True/ProcessorNotReady",
     ]);
   });
 
   it("are the very same when they are found again", () => {
-    const decision = decide(steps, failed(missing(1)), []);
-    const first = pipelineStatus(apiPipeline(1, apiSpec(steps)), decision, 5_000);
-    expect(pipelineStatus(apiPipeline(1, apiSpec(steps), first), decision, 99_000)).to.deep.equal(first);
+    const decision = decide(failed(missing(1)), []);
+    const first = pipelineStatus(apiPipeline(1, apiSpec([step("a")])), decision, 5_000);
+    expect(pipelineStatus(apiPipeline(1, apiSpec([step("a")]), first), decision, 99_000)).to.deep.equal(first);
   });
 });

@@ -7,24 +7,26 @@ import {
   type ObjectRef,
 } from "../../../controller/api/client.ts";
 import { SchemaCompiler } from "../../../controller/api/json-schema.ts";
-import { type CompiledPipeline, type PipelineEntry, Register } from "../../../controller/catalog.ts";
-import { checkPipeline } from "../../../controller/pipeline/check.ts";
-import { RevisionStore } from "../../../controller/pipeline/revision.ts";
+import {
+  type CompiledPipeline,
+  type PipelineClosure,
+  type PipelineEntry,
+  Register,
+} from "../../../controller/catalog.ts";
+import { RevisionStore, revisionLabels } from "../../../controller/pipeline/revision.ts";
 import { type RevisionSweepOptions, sweepRevisions } from "../../../controller/pipeline/revision-sweep.ts";
 import type { Logger } from "../../../controller/runtime/logger.ts";
 import { MillraceError } from "../../../engine/errors.ts";
 import type { JsonObject } from "../../../engine/payload.ts";
+import { facts } from "../../support/pipelines.ts";
 import { VirtualTime } from "../../support/virtual-time.ts";
-import { apiSpec, known, step } from "./builders.ts";
+import { apiSpec, compiled as compile, step, words } from "./builders.ts";
 
 const never = new AbortController().signal;
 const silent: Logger = { debug() {}, info() {}, warn() {}, error() {}, child: () => silent };
 
 function compiled(timeout?: string, options: JsonObject = {}): CompiledPipeline {
-  const spec = apiSpec([step("a")], timeout === undefined ? {} : { timeout });
-  const check = checkPipeline("article", spec, known(undefined, options), undefined);
-  if (check.ok) return check.pipeline;
-  throw new Error("it does not compile");
+  return compile(apiSpec([step("a")], timeout === undefined ? {} : { timeout }), {}, [words(undefined, options)]);
 }
 
 /** As much of an API server as revisions need. */
@@ -69,6 +71,43 @@ class FakeServer {
   }
 }
 
+const isSchema = (key: string): boolean => key.endsWith("Schema");
+
+/** As Millrace wrote it before Pipelines had strategies, `finally` and other Pipelines in them. */
+const earlierRevision: KubernetesObject = {
+  apiVersion: "apps/v1",
+  kind: "ControllerRevision",
+  metadata: { name: "article-0", namespace: "team", labels: revisionLabels },
+  data: {
+    name: "article",
+    spec: {
+      failurePolicy: "FailFast",
+      maxParallelSteps: 16,
+      timeout: "5m",
+      input: { maxSize: "4Mi" },
+      parameters: [{ name: "language", schema: { type: "string" }, default: "en" }],
+      steps: [
+        { name: "clean", processor: "words" },
+        { name: "report", processor: "words", dependsOn: ["clean"], options: { top: 3 }, timeout: "1m" },
+      ],
+    },
+    processors: [
+      {
+        name: "words",
+        intent: "Transform",
+        options: { top: 10 },
+        timeoutMs: 30_000,
+        retry: {
+          limit: 1,
+          backoff: { initialMs: 100, factor: 2, maxMs: 10_000, jitterPercent: 20 },
+          codes: ["Unavailable"],
+        },
+      },
+    ],
+  },
+  revision: 1,
+};
+
 describe("the revision of a Pipeline", () => {
   let time: VirtualTime;
   let server: FakeServer;
@@ -94,6 +133,66 @@ describe("the revision of a Pipeline", () => {
       store.nameOf(pipeline),
     );
     expect(new Set(names).size).to.equal(3);
+  });
+
+  it("has another name where a Pipeline that it brings in was edited", () => {
+    const store = newStore();
+    const outer = apiSpec([{ name: "get", pipeline: "inner" }]);
+    const names = [apiSpec([step("a")]), apiSpec([step("b")]), apiSpec([step("a")])].map((inner) =>
+      store.nameOf(compile(outer, { inner })),
+    );
+    expect(new Set(names).size).to.equal(2);
+    expect(names[2]).to.equal(names[0]);
+  });
+
+  it("has the Pipelines that it brings in, and needs them no more", async () => {
+    const inner = apiSpec([step("x"), { name: "get", pipeline: "innermost", dependsOn: ["x"] }]);
+    const pipelines = { inner, innermost: apiSpec([step("y")]) };
+    const pipeline = compile(apiSpec([step("a"), { name: "get", pipeline: "inner", dependsOn: ["a"] }]), pipelines);
+    const name = await newStore().ensure("team", pipeline, never);
+    const held = server.objects.get(name)?.data as PipelineClosure | undefined;
+    expect(held?.pipelines.map((one) => one.name)).to.deep.equal(["inner", "innermost"]);
+    const read = await newStore().read("team", name, never);
+    expect(JSON.stringify(read.plan)).to.equal(JSON.stringify(pipeline.plan));
+    expect(read.plan.steps.map((one) => one.name)).to.include("get/get/y");
+  });
+
+  it("has only the schemas that a run checks against", async () => {
+    const optionsSchema = { type: "object", properties: { top: { type: "integer" } } };
+    const processors = ["words", "checked"].map((name) =>
+      facts(name, { optionsSchema, outputSchema: { type: "string" }, metadataSchema: { type: "object" } }),
+    );
+    const dynamic = step("b", { processor: "checked", optionsExpression: "{'top': input}" });
+    const pipeline = compile(apiSpec([step("a"), dynamic], { output: "1" }), {}, processors);
+    expect(
+      pipeline.closure.processors.map(({ name, ...more }) => [name, Object.keys(more).filter(isSchema)]),
+    ).to.deep.equal([
+      ["checked", ["optionsSchema"]],
+      ["words", []],
+    ]);
+    const name = await newStore().ensure("team", pipeline, never);
+    const { plan } = await newStore().read("team", name, never);
+    expect(plan.steps[1]?.checkOptions?.({ top: "x" })).to.contain("integer");
+  });
+
+  it("of an earlier version, which knew less of Pipelines and Processors, compiles as it was meant", async () => {
+    server.objects.set("article-0", earlierRevision);
+    const { plan, closure, processors } = await newStore().read("team", "article-0", never);
+    expect(plan).to.include({
+      strategy: "WorkQueue",
+      failurePolicy: "FailFast",
+      finallyTimeoutMs: 60_000,
+      timeoutMs: 300_000,
+    });
+    expect(
+      plan.steps.map(({ name, processor, options, timeoutMs }) => ({ name, processor, options, timeoutMs })),
+    ).to.deep.equal([
+      { name: "clean", processor: "words", options: { top: 10 }, timeoutMs: 30_000 },
+      { name: "report", processor: "words", options: { top: 3 }, timeoutMs: 60_000 },
+    ]);
+    expect(plan.steps[1]).to.include({ delivery: "AtLeastOnce", lane: "Local", budgetPercent: 20 });
+    expect(processors).to.deep.equal(["words"]);
+    expect(closure.pipelines).to.deep.equal([]);
   });
 
   it("is found there already after a restart, and is read back to the same Plan", async () => {

@@ -2,17 +2,18 @@ import type { LoadedProcessor, ProcessorSpec } from "../../../backends/backend.t
 import type { ProcessorSpec as ApiProcessorSpec, Processor } from "../../../controller/api/types.ts";
 import { processorFacts, processorSpec } from "../../../controller/processor/spec.ts";
 import type { Candidate } from "../../../controller/processor/versions.ts";
-import type { ProcessorRequest, ProcessorResponse } from "../../../engine/processor.ts";
-import type { Attempt } from "../../../engine/run.ts";
+import type { CallContext, ProcessorRequest, ProcessorResponse } from "../../../engine/processor.ts";
+import type { Attempt } from "../../../engine/run/run-options.ts";
 
 /** A Processor's spec as the API server gives it: with all defaults. */
 export function apiSpec(more: Partial<ApiProcessorSpec> = { local: { builtin: "text.trim" } }): ApiProcessorSpec {
   return {
     intent: "Transform",
+    delivery: "AtLeastOnce",
     timeout: "30s",
     retry: {
-      limit: 1,
       backoff: { initial: "100ms", factor: 2, max: "10s", jitterPercent: 20 },
+      budgetPercent: 20,
       codes: ["Unavailable", "ResourceExhausted", "ProcessorCrashed"],
     },
     maxInputSize: "4Mi",
@@ -43,6 +44,7 @@ export function candidate(generation = 1, spec: ApiProcessorSpec = apiSpec()): C
     backend: "Local",
     spec: processorSpec("team", "words", spec),
     facts: processorFacts("words", spec),
+    secrets: spec.secrets ?? [],
   };
 }
 
@@ -50,9 +52,10 @@ export function candidate(generation = 1, spec: ApiProcessorSpec = apiSpec()): C
 export class ManualProcessor implements LoadedProcessor {
   readonly name = "words";
   readonly intent = "Transform";
-  readonly digests: readonly string[];
+  digests: readonly string[];
   readonly calls: PromiseWithResolvers<ProcessorResponse>[] = [];
   readonly requests: ProcessorRequest[] = [];
+  readonly contexts: CallContext[] = [];
   probe?: (signal: AbortSignal) => Promise<void>;
   disposed = false;
 
@@ -60,7 +63,8 @@ export class ManualProcessor implements LoadedProcessor {
     this.digests = [`${digest}${spec === undefined ? "" : `-${spec.name}`}`];
   }
 
-  process(request: ProcessorRequest): Promise<ProcessorResponse> {
+  process(request: ProcessorRequest, context: CallContext): Promise<ProcessorResponse> {
+    this.contexts.push(context);
     this.requests.push(request);
     const call = Promise.withResolvers<ProcessorResponse>();
     this.calls.push(call);

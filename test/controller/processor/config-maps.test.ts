@@ -1,12 +1,5 @@
 import { expect } from "chai";
-import {
-  ApiError,
-  type Client,
-  type KubernetesObject,
-  type ListOptions,
-  type ObjectRef,
-  type WatchEvent,
-} from "../../../controller/api/client.ts";
+import { ApiError, type Client } from "../../../controller/api/client.ts";
 import { configMapKeyReader } from "../../../controller/processor/config-map-key.ts";
 import { ConfigMapVersions } from "../../../controller/processor/config-maps.ts";
 import type { Logger } from "../../../controller/runtime/logger.ts";
@@ -14,55 +7,10 @@ import { noMetrics } from "../../../controller/runtime/metrics.ts";
 import type { ObjectKey } from "../../../controller/runtime/object-key.ts";
 import { MillraceError } from "../../../engine/errors.ts";
 import { VirtualTime } from "../../support/virtual-time.ts";
+import { FakeServer } from "./fake-server.ts";
 
 const silent: Logger = { debug() {}, info() {}, warn() {}, error() {}, child: () => silent };
 const never = new AbortController().signal;
-
-/** An API server with ConfigMaps, whose watches say what the test says. */
-class FakeServer {
-  readonly objects = new Map<string, KubernetesObject>();
-  readonly watched: string[] = [];
-  readonly #listeners = new Map<string, (event: WatchEvent) => void>();
-  gets = 0;
-
-  put(name: string, version: string, content: Record<string, unknown> = {}): void {
-    const metadata = { name, namespace: "team", uid: `uid-${name}`, resourceVersion: version };
-    const object = { apiVersion: "v1", kind: "ConfigMap", metadata, ...content };
-    this.objects.set(name, object);
-    this.#listeners.get(name)?.({ type: "MODIFIED", object });
-  }
-
-  get client(): Client {
-    return {
-      list: async (_: unknown, { fieldSelector = "" }: ListOptions) => {
-        const found = this.objects.get(fieldSelector.replace("metadata.name=", ""));
-        return { items: found === undefined ? [] : [found], resourceVersion: "1" };
-      },
-      watch: (_: unknown, { fieldSelector = "" }: ListOptions, signal: AbortSignal) =>
-        this.#watch(fieldSelector.replace("metadata.name=", ""), signal),
-      get: async (_: unknown, { name }: ObjectRef) => {
-        this.gets += 1;
-        const found = this.objects.get(name);
-        if (found === undefined) throw new ApiError({ code: 404, reason: "NotFound", message: "not there" });
-        return found;
-      },
-    } as unknown as Client;
-  }
-
-  async *#watch(name: string, signal: AbortSignal): AsyncGenerator<WatchEvent> {
-    this.watched.push(name);
-    try {
-      while (!signal.aborted) {
-        yield await new Promise<WatchEvent>((resolve, reject) => {
-          this.#listeners.set(name, resolve);
-          signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-        });
-      }
-    } finally {
-      this.watched.splice(this.watched.indexOf(name), 1);
-    }
-  }
-}
 
 describe("the ConfigMaps that Processors name", () => {
   let time: VirtualTime;

@@ -1,13 +1,14 @@
 import { expect } from "chai";
 import type { LoadedProcessor, ProcessorSpec } from "../../../backends/backend.ts";
 import { ByteBudget } from "../../../backends/byte-budget.ts";
-import type { Client, KubernetesObject, Patch } from "../../../controller/api/client.ts";
+import { ApiError, type Client, type KubernetesObject, type Patch } from "../../../controller/api/client.ts";
 import { SchemaCompiler } from "../../../controller/api/json-schema.ts";
 import { processors } from "../../../controller/api/kinds.ts";
 import type { Processor } from "../../../controller/api/types.ts";
 import { type ProcessorEntry, Register } from "../../../controller/catalog.ts";
 import type { ConfigMapVersion, ConfigMapVersions } from "../../../controller/processor/config-maps.ts";
 import { ProcessorReconciler } from "../../../controller/processor/reconciler.ts";
+import { ProcessorSecrets } from "../../../controller/processor/secrets.ts";
 import { Versions } from "../../../controller/processor/versions.ts";
 import type { EventNote } from "../../../controller/runtime/events.ts";
 import type { Logger } from "../../../controller/runtime/logger.ts";
@@ -16,9 +17,10 @@ import { ObjectStore } from "../../../controller/runtime/object-store.ts";
 import { StatusWriter } from "../../../controller/runtime/status-writer.ts";
 import { MillraceError } from "../../../engine/errors.ts";
 import { noMetadata } from "../../../engine/metadata.ts";
-import { textPayload } from "../../../engine/payload.ts";
+import { jsonPayload, textPayload } from "../../../engine/payload.ts";
 import { VirtualTime } from "../../support/virtual-time.ts";
 import { apiProcessor, apiSpec, attempt, ManualProcessor } from "./builders.ts";
+import { FakeServer } from "./fake-server.ts";
 
 const silent: Logger = { debug() {}, info() {}, warn() {}, error() {}, child: () => silent };
 const key = "team/words";
@@ -35,13 +37,21 @@ class Stage {
   writes = 0;
   source: ConfigMapVersion = { version: "absent", watched: true };
   load: (spec: ProcessorSpec) => Promise<LoadedProcessor> = async () => new ManualProcessor("sha256:first");
+  readonly secretServer = new FakeServer("Secret");
+  /** Whose Secrets have changed. */
+  readonly changed: string[] = [];
+  readonly secrets: ProcessorSecrets;
   readonly versions: Versions;
   readonly reconciler: ProcessorReconciler;
 
   constructor() {
     const ports = this.time;
     const budget = new ByteBudget();
-    this.versions = new Versions({ ports, logger: silent, metrics: noMetrics, budget, entries: this.entries });
+    const common = { ports, logger: silent, metrics: noMetrics };
+    const onChange = (keys: Iterable<string>) => this.changed.push(...keys);
+    const secrets = new ProcessorSecrets({ ...common, client: this.secretServer.client, onChange });
+    this.secrets = secrets;
+    this.versions = new Versions({ ...common, budget, entries: this.entries, secrets });
     this.reconciler = new ProcessorReconciler({
       ports,
       processors: this.store,
@@ -53,6 +63,7 @@ class Stage {
       },
       versions: this.versions,
       configMaps: { release() {}, versionFor: async () => this.source } as unknown as ConfigMapVersions,
+      secrets,
       schemas: new SchemaCompiler(),
       statuses: new StatusWriter({
         client: this.#client(),
@@ -107,6 +118,7 @@ describe("the controller of Processors", () => {
   beforeEach(() => {
     stage = new Stage();
   });
+  afterEach(() => stage.secrets[Symbol.asyncDispose]());
 
   it("loads once, writes once, and does nothing while nothing changes", async () => {
     stage.put(1);
@@ -270,5 +282,159 @@ describe("the controller of Processors", () => {
     await stage.reconcile();
     expect(stage.condition("Stalled")).to.equal("True/InvalidOptionsSchema");
     expect(stage.loads).to.have.length(0);
+  });
+
+  describe("with secrets", () => {
+    const spec = (key = "key") =>
+      apiSpec({ local: { builtin: "echo" }, secrets: [{ name: "token", secretKeyRef: { name: "api", key } }] });
+    const put = (version: string, key: string) =>
+      stage.secretServer.put("api", version, { data: { key: Buffer.from(key).toString("base64") } });
+    const message = () =>
+      (stage.store.get(key) as Processor).status?.conditions?.find(({ type }) => type === "Ready")?.message;
+    const call = async () => {
+      const processor = (await stage.load({} as ProcessorSpec)) as ManualProcessor;
+      const answer = stage.serving.invoke(attempt, request, never).catch((error: MillraceError) => error.code);
+      await stage.time.advance(0);
+      const token = processor.contexts.at(-1)?.secrets.token;
+      processor.calls.pop()?.resolve({ ok: true, payload: request.payload, metadata: noMetadata });
+      return typeof (await answer) === "string" ? await answer : token;
+    };
+    beforeEach(() => {
+      const processor = new ManualProcessor("sha256:one");
+      stage.load = async () => processor;
+    });
+
+    it("is not Ready and not loaded while one is not there, and says where it is named and what to do", async () => {
+      stage.put(1, spec());
+      await stage.reconcile();
+      expect([stage.condition("Ready"), stage.condition("Stalled"), stage.loads.length]).to.deep.equal([
+        "False/SecretNotFound",
+        "True/SecretNotFound",
+        0,
+      ]);
+      expect(message()).to.match(
+        /^spec\.secrets\[0\]\.secretKeyRef\.name: Secret team\/api does not exist\. Create it/,
+      );
+      expect(stage.entries.get("team", "words")?.waitingReason).to.equal("SecretNotFound");
+    });
+
+    it("loads when it appears, and gives its value; a changed one is given without another load", async () => {
+      stage.put(1, spec());
+      await stage.reconcile();
+      put("1", "first");
+      await stage.time.advance(0);
+      expect(stage.changed).to.deep.equal([key]);
+      await stage.reconcile();
+      expect([stage.condition("Ready"), await call()]).to.deep.equal(["True/Loaded", "first"]);
+      put("2", "second");
+      await stage.time.advance(0);
+      expect([await call(), stage.loads.length]).to.deep.equal(["second", 1]);
+    });
+
+    it("is not Ready when it goes away later, though what was loaded still serves: its calls are Unavailable", async () => {
+      put("1", "first");
+      stage.put(1, spec());
+      await stage.reconcile();
+      stage.secretServer.remove("api");
+      await stage.time.advance(0);
+      await stage.reconcile();
+      expect([stage.condition("Ready"), stage.condition("PluginLoaded"), await call()]).to.deep.equal([
+        "False/SecretNotFound",
+        "True/Loaded",
+        "Unavailable",
+      ]);
+      put("3", "third");
+      await stage.time.advance(0);
+      await stage.reconcile();
+      expect([stage.condition("Ready"), await call()]).to.deep.equal(["True/Loaded", "third"]);
+    });
+
+    it("serves on as it was where a new generation names a key that is not there", async () => {
+      put("1", "first");
+      stage.put(1, spec());
+      await stage.reconcile();
+      stage.put(2, spec("other"));
+      await stage.reconcile();
+      expect([stage.condition("Ready"), stage.condition("Stalled"), await call()]).to.deep.equal([
+        "True/PreviousVersionServes",
+        "True/SecretNotFound",
+        "first",
+      ]);
+    });
+
+    it("is refused where a value is no text, and nothing of it is in status or events", async () => {
+      stage.secretServer.put("api", "1", { data: { key: Buffer.from("k3y\xff", "latin1").toString("base64") } });
+      stage.put(1, spec());
+      await stage.reconcile();
+      expect(stage.condition("Ready")).to.equal("False/InvalidSecret");
+      put("2", "k3y-0815");
+      await stage.time.advance(0);
+      await stage.reconcile();
+      expect(stage.condition("Ready")).to.equal("True/Loaded");
+      expect(JSON.stringify([stage.store.get(key), stage.events])).not.to.include("k3y");
+    });
+
+    it("says that they cannot be read where the API server refuses, and tries again", async () => {
+      stage.secretServer.refusal = new ApiError({ code: 403, reason: "Forbidden", message: "secrets is forbidden" });
+      stage.put(1, spec());
+      const { requeueAfterMs } = await stage.reconcile();
+      expect([stage.condition("Ready"), requeueAfterMs]).to.deep.equal(["False/LoadFailed", 60_000]);
+      expect(message()).to.equal("spec.secrets: Secret team/api cannot be read: secrets is forbidden");
+    });
+
+    it("follows them no longer when it is gone", async () => {
+      put("1", "first");
+      stage.put(1, spec());
+      await stage.reconcile();
+      stage.store.delete(key);
+      await stage.reconcile();
+      await stage.time.advance(0);
+      expect(stage.secretServer.watched).to.deep.equal([]);
+    });
+  });
+
+  const broken: readonly [string, string, object][] = [
+    ["outputSchema", "InvalidOutputSchema", { $ref: "https://example.com/schema.json" }],
+    ["metadataSchema", "InvalidMetadataSchema", { type: "nothing" }],
+    ["optionsSchema", "InvalidOptionsSchema", { description: "x".repeat(70_000) }],
+  ];
+  for (const [field, reason, schema] of broken) {
+    it(`is Stalled with ${reason} where ${field} is none that can be used`, async () => {
+      stage.put(1, apiSpec({ local: { builtin: "echo" }, [field]: schema }));
+      await stage.reconcile();
+      expect([stage.condition("Ready"), stage.condition("Stalled")]).to.deep.equal([
+        `False/${reason}`,
+        `True/${reason}`,
+      ]);
+      const ready = (stage.store.get(key) as Processor).status?.conditions?.find(({ type }) => type === "Ready");
+      expect(ready?.message).to.match(new RegExp(`^spec\\.${field}.*\\. [A-Z]`));
+    });
+  }
+
+  it("holds what a version gives to its schemas", async () => {
+    const processor = new ManualProcessor("sha256:one");
+    stage.load = async () => processor;
+    const outputSchema = { type: "object", required: ["words"], properties: { words: { type: "integer" } } };
+    stage.put(1, apiSpec({ local: { builtin: "echo" }, outputSchema }));
+    await stage.reconcile();
+    const answers = [{ words: 1 }, { words: "one" }].map(async (value) => {
+      const answer = stage.serving.invoke(attempt, request, never);
+      processor.calls.pop()?.resolve({ ok: true, payload: jsonPayload(value), metadata: noMetadata });
+      const response = await answer;
+      return response.ok ? "ok" : `${response.error.code}: ${response.error.message}`;
+    });
+    expect(await Promise.all(answers)).to.deep.equal([
+      "ok",
+      "SchemaViolation: words does not keep to its own schema: output.words is not of type integer",
+    ]);
+  });
+
+  it("gives the digests that a version has now, not those that it had when it was loaded", async () => {
+    const processor = new ManualProcessor("sha256:one");
+    stage.load = async () => processor;
+    stage.put(1);
+    await stage.reconcile();
+    processor.digests = ["sha256:two"];
+    expect(stage.serving.digests).to.deep.equal(["sha256:two"]);
   });
 });

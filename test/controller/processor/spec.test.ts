@@ -1,4 +1,5 @@
 import { expect } from "chai";
+import { builtinOptionsSchema } from "../../../backends/local/builtins/catalogue.ts";
 import type { ProcessorSpec } from "../../../controller/api/types.ts";
 import { backendKind, processorFacts, processorSpec } from "../../../controller/processor/spec.ts";
 import { MillraceError } from "../../../engine/errors.ts";
@@ -94,11 +95,29 @@ describe("a Processor in the backends' terms", () => {
   });
 });
 
+const rpc = { protocol: "GRPC", endpoint: "words:50051", maxConnections: 1 } as const;
+
+function withoutLimit(more: Partial<ProcessorSpec>): ProcessorSpec {
+  const { limit: _, ...retry } = apiSpec().retry;
+  return apiSpec({ local: { builtin: "echo" }, retry, ...more });
+}
+
 describe("a Processor in the engine's terms", () => {
+  it("is tried twice unless it says otherwise, and once with delivery AtMostOnce", () => {
+    const limitOf = (more: Partial<ProcessorSpec>) => processorFacts("words", apiSpec(more)).retry.limit;
+    expect(limitOf({})).to.equal(1);
+    expect(limitOf({ delivery: "AtMostOnce" })).to.equal(0);
+    expect(limitOf({ retry: { ...apiSpec().retry, limit: 3 } })).to.equal(3);
+  });
+
   it("has its defaults, durations in milliseconds", () => {
     expect(processorFacts("words", apiSpec())).to.deep.equal({
       name: "words",
       intent: "Transform",
+      lane: "Local",
+      delivery: "AtLeastOnce",
+      budgetPercent: 20,
+      optionsSchema: builtinOptionsSchema("text.trim"),
       options: {},
       timeoutMs: 30_000,
       retry: {
@@ -107,5 +126,18 @@ describe("a Processor in the engine's terms", () => {
         backoff: { initialMs: 100, maxMs: 10_000, factor: 2, jitterPercent: 20 },
       },
     });
+  });
+
+  it("has no retries where it is called at most once, unless it says so", () => {
+    expect(processorFacts("words", withoutLimit({ delivery: "AtMostOnce" })).retry.limit).to.equal(0);
+    expect(processorFacts("words", withoutLimit({})).retry.limit).to.equal(1);
+  });
+
+  it("has its schemas, but no outputSchema where it has no output of its own", () => {
+    const schemas = { outputSchema: { type: "string" }, metadataSchema: { type: "object" } };
+    expect(processorFacts("words", apiSpec({ rpc, ...schemas }))).to.include({ lane: "RPC", ...schemas });
+    expect(processorFacts("words", apiSpec({ rpc, ...schemas, intent: "Analyze" }))).not.to.have.property(
+      "outputSchema",
+    );
   });
 });

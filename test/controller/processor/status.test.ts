@@ -10,6 +10,8 @@ const permanent: Refusal = { reason: "ModuleRefused", duration: "Permanent", mes
 const transient: Refusal = { reason: "LoadFailed", duration: "Transient", message: "disk away" };
 const unreachable: Refusal = { reason: "EndpointUnreachable", duration: "Transient", message: "refused" };
 
+const lacking: Refusal = { reason: "SecretNotFound", duration: "Permanent", message: "no Secret" };
+
 /** `Type=Status/Reason@observedGeneration`, sorted. */
 function told(seen: Observation): readonly string[] {
   return (processorStatus(apiProcessor(seen.generation), seen, 0).conditions ?? [])
@@ -42,6 +44,11 @@ describe("the conditions of a Processor", () => {
         "Ready=False/EndpointUnreachable@1",
         "Reconciling=True/EndpointUnreachable@1",
       ],
+    ],
+    [
+      "are Stalled of a version that lost a secret, though its module is loaded",
+      { generation: 1, backend: "Local", serving: { ...local, lacking } },
+      ["PluginLoaded=True/Loaded@1", "Ready=False/SecretNotFound@1", "Stalled=True/SecretNotFound@1"],
     ],
     [
       "are Stalled of a first version that is refused for good",

@@ -1,7 +1,8 @@
 import { expect } from "chai";
 import fc from "fast-check";
-import { ApiError } from "../../../controller/api/client.ts";
+import { ApiError, type KubernetesObject } from "../../../controller/api/client.ts";
 import { type Owner, StatusWriter, type WriteOutcome } from "../../../controller/runtime/status-writer.ts";
+import type { JsonObject } from "../../../engine/payload.ts";
 import { word, words } from "./fake-api.ts";
 import { silentLogger, turn, VirtualTime } from "./fakes.ts";
 import { conflict, MemoryClient, unavailable } from "./memory-client.ts";
@@ -75,6 +76,33 @@ describe("the status writer", () => {
     expect(client.calls).to.have.length(3);
     gate.resolve();
     await Promise.all(outcomes);
+  });
+
+  it("leaves another writer's fields as they are on the server, whatever was known of them", async () => {
+    const careful = new StatusWriter({
+      client,
+      resource: words,
+      ports: time.ports,
+      logger: silentLogger,
+      foreign: ["counts"],
+    });
+    /** From what was known before the other wrote: the conflict is waited out. */
+    const writeLate = async (known: KubernetesObject, status: JsonObject) => {
+      const written = careful.patch(known, status, signal);
+      await time.scheduled(() => true);
+      await time.advance(1_000);
+      return (await written).kind;
+    };
+    const first = client.put(word("a", 1));
+    await writer.patch(first, { step: 1, counts: { running: 1 } }, signal);
+    expect(await writeLate(first, { step: 2 })).to.equal("Written");
+    expect(stored()?.status).to.deep.equal({ step: 2, counts: { running: 1 } });
+    const second = stored() ?? first;
+    await writer.patch(second, { step: 2, counts: { running: 7 } }, signal);
+    expect(await writeLate(second, { step: 3, nothing: null })).to.equal("Written");
+    expect(stored()?.status).to.deep.equal({ step: 3, nothing: null, counts: { running: 7 } });
+    const third = stored() ?? first;
+    expect((await careful.patch(third, { step: 3, nothing: null }, signal)).kind).to.equal("Unchanged");
   });
 
   it("tries again with the newest state what got no answer", async () => {

@@ -47,6 +47,8 @@ export function contextOf(more: Partial<CallContext> = {}): CallContext {
     attempt: 1,
     idempotencyKey: "0b7e/count",
     timeoutMs: 5000,
+    secrets: {},
+    log: () => undefined,
     signal: new AbortController().signal,
     ...more,
   };

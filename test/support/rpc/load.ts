@@ -3,7 +3,7 @@ import { ByteBudget } from "../../../backends/byte-budget.ts";
 import { Caller } from "../../../backends/call.ts";
 import { systemPorts } from "../../../engine/clock.ts";
 import type { ProcessorRequest } from "../../../engine/processor.ts";
-import type { Attempt } from "../../../engine/run.ts";
+import type { Attempt } from "../../../engine/run/run-options.ts";
 import { defaultLimits } from "./calls.ts";
 
 /** Makes `total` calls, `inFlight` at a time; gives how many of them answered well. */

@@ -14,17 +14,26 @@ export async function startReferenceGrpc(die?: () => void): Promise<GrpcTestServ
 }
 
 function answer(call: ProcessCall, crash: () => void): Promise<ProcessResponseMessage> | ProcessResponseMessage {
-  const { payload, contentType, metadata, optionsJson, context } = call.request;
-  const attempt = context?.attempt ?? 0;
-  const outcome = referenceAnswer({ payload: payload as Buffer, contentType, metadata, optionsJson, attempt });
+  const { payload, contentType, metadata, optionsJson, context, secrets = {} } = call.request;
+  const log: string[] = [];
+  const outcome = referenceAnswer({
+    payload: payload as Buffer,
+    contentType,
+    metadata,
+    optionsJson,
+    attempt: context?.attempt ?? 0,
+    item: context?.item ?? undefined,
+    secrets,
+    log: (text) => log.push(text),
+  });
   switch (outcome.kind) {
     case "Result": {
       const { payload: bytes, contentType: type } = outcome;
-      return { result: { payload: bytes, contentType: type }, metadata: outcome.metadata };
+      return { result: { payload: bytes, contentType: type }, metadata: outcome.metadata, log };
     }
     case "Failure": {
       const { code, message, retryable } = outcome;
-      return { error: { code, message, retryable }, metadata: {} };
+      return { error: { code, message, retryable }, metadata: {}, log };
     }
     case "Crash":
       crash();

@@ -12,13 +12,24 @@ export async function startReferenceHttp(die?: () => void): Promise<HttpTestServ
 
 function answer(request: IncomingMessage, response: ServerResponse, payload: Buffer, die?: () => void): void {
   const header = (name: string) => String(request.headers[name] ?? "");
+  const log: string[] = [];
+  const secrets = Object.entries(request.headers).flatMap(([name, value]) =>
+    name.startsWith("millrace-secret-")
+      ? [[name.slice("millrace-secret-".length), decodeURIComponent(String(value))]]
+      : [],
+  );
+  const item = request.headers["millrace-item"];
   const outcome = referenceAnswer({
     payload,
     contentType: header("content-type"),
     metadata: decodeMetadata(header("millrace-metadata")),
     optionsJson: decodeURIComponent(header("millrace-options")) || "{}",
     attempt: Number(header("millrace-attempt")),
+    item: item === undefined ? undefined : Number(item),
+    secrets: Object.fromEntries(secrets),
+    log: (text) => log.push(text),
   });
+  if (log.length > 0) response.setHeader("millrace-log", encodeURIComponent(log.join("\n")));
   switch (outcome.kind) {
     case "Result": {
       const { payload: body, contentType, metadata } = outcome;

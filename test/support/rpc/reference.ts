@@ -7,6 +7,10 @@ export interface ReferenceRequest {
   readonly metadata: Metadata;
   readonly optionsJson: string;
   readonly attempt: number;
+  readonly item: number | undefined;
+  readonly secrets: Readonly<Record<string, string>>;
+  /** Adds a line, or several, to what is sent back as the log. */
+  readonly log: (text: string) => void;
 }
 
 export type ReferenceAnswer =
@@ -44,6 +48,25 @@ export function referenceAnswer(request: ReferenceRequest): ReferenceAnswer {
       return result({ metadata: { echo: metadata["up.note"] ?? "" } });
     case "options":
       return result({ payload: Buffer.from(request.optionsJson), contentType: "application/json" });
+    case "secret": {
+      const token = request.secrets.token ?? "";
+      return result({ metadata: { length: String(Buffer.byteLength(token)), last: token.slice(-1) } });
+    }
+    case "item":
+      return result({ metadata: { item: request.item === undefined ? "none" : String(request.item) } });
+    case "log":
+      request.log("first line\nsecond line");
+      request.log(`the token is ${request.secrets.token}`);
+      request.log("Grüße, 世界");
+      return result();
+    case "log-flood":
+      for (let line = 0; line < 100; line += 1) request.log("x".repeat(1000));
+      return result();
+    case "secret-failure": {
+      const { token } = request.secrets;
+      request.log(`tried with ${token}`);
+      return { kind: "Failure", code: "Unauthorized", message: `refused the token ${token}`, retryable: false };
+    }
     case "fail":
       return { kind: "Failure", code: "Unripe", message: "the melon is not ripe", retryable: false };
     case "invalid":

@@ -1,0 +1,2 @@
+/** Heads or tails. */
+export const process = () => (Math.random() < 0.5 ? "heads" : "tails");
