@@ -4,7 +4,7 @@ const mask = "***";
 /** A line of a value of several lines is looked for by itself if it is no shorter. */
 const minLineCharacters = 8;
 
-/** What is looked for at most: whole values in all their forms, then lines. With the next limit, it bounds the time that a text takes. */
+/** What is looked for at most: whole values in all their forms, then lines. With the next limit, it bounds the time that a text takes: two seconds, where both are made for it. */
 const maxNeedles = 1_000;
 
 /** A longer text is cut, so that a processor and its secrets cannot hold up everybody. In characters. */
@@ -38,17 +38,9 @@ export class Secrets {
   }
 
   #maskedWhole(text: string): string {
-    const spans = this.#sought().flatMap((needle) => occurrences(text, needle));
-    if (spans.length === 0) return text;
-    spans.sort((a, b) => a[0] - b[0]);
-    let result = "";
-    let end = 0;
-    for (const [from, to] of spans) {
-      // One that overlaps the one before is hidden with it.
-      if (from >= end) result += text.slice(end, from) + mask;
-      end = Math.max(end, to);
-    }
-    return result + text.slice(end);
+    const hidden = new HiddenSpans(text);
+    for (const needle of this.#sought()) hidden.find(needle);
+    return hidden.masked();
   }
 
   #sought(): readonly string[] {
@@ -78,11 +70,59 @@ function linesOf(value: string): readonly string[] {
   return lines.filter((line) => line.length >= minLineCharacters);
 }
 
-/** Where the needle is, overlapping itself or not. */
-function occurrences(text: string, needle: string): [number, number][] {
-  const found: [number, number][] = [];
-  for (let at = text.indexOf(needle); at >= 0; at = text.indexOf(needle, at + 1)) found.push([at, at + needle.length]);
-  return found;
+/**
+ * What is to be hidden in a text. It takes as much memory as the text, however often secrets occur in it, and each search
+ * takes about as long as the text is, however the needle overlaps itself: the processor chooses both.
+ */
+class HiddenSpans {
+  readonly #text: string;
+  /** By where a span begins: where the longest such ends. Absent: there is none. */
+  #ends: Uint32Array | undefined;
+
+  constructor(text: string) {
+    this.#text = text;
+  }
+
+  /** Hides the needle wherever it is, overlapping itself or not. */
+  find(needle: string): void {
+    const text = this.#text;
+    for (let at = text.indexOf(needle); at >= 0; ) {
+      const next = text.indexOf(needle, at + 1);
+      const overlaps = next >= 0 && next < at + needle.length;
+      const last = overlaps ? this.#lastRepeated(next, needle.length, next - at) : at;
+      this.#hide(at, last + needle.length);
+      at = overlaps ? text.indexOf(needle, last + 1) : next;
+    }
+  }
+
+  masked(): string {
+    const text = this.#text;
+    const ends = this.#ends;
+    if (ends === undefined) return text;
+    let result = "";
+    let end = 0;
+    for (let from = 0; from < text.length; from++) {
+      const to = ends[from] ?? 0;
+      if (to === 0) continue;
+      // One that overlaps the one before is hidden with it.
+      if (from >= end) result += text.slice(end, from) + mask;
+      end = Math.max(end, to);
+    }
+    return result + text.slice(end);
+  }
+
+  /** Of occurrences each `step` behind the one before: where the last begins. Their text repeats itself, so that no character is compared twice. */
+  #lastRepeated(second: number, length: number, step: number): number {
+    const text = this.#text;
+    let end = second + length;
+    while (end < text.length && text.charCodeAt(end) === text.charCodeAt(end - step)) end++;
+    return second + Math.floor((end - second - length) / step) * step;
+  }
+
+  #hide(from: number, to: number): void {
+    this.#ends ??= new Uint32Array(this.#text.length);
+    this.#ends[from] = Math.max(this.#ends[from] ?? 0, to);
+  }
 }
 
 /** Text without what a terminal would act upon: line ends as `\n`, no control characters but that and the tab. */

@@ -7,8 +7,8 @@ export const maxLogBytes = 64 * 1024;
 /** A timestamp, the space behind it and the line's end. */
 export const logLineOverheadBytes = "2026-11-28T01:02:03.456Z ".length + 1;
 
-/** A longer text is cut before it is looked at. In characters. */
-const maxTextCharacters = 256 * 1024;
+/** A longer text is cut before it is looked at: that costs time, and no more than half of it is kept. In characters. */
+const maxTextCharacters = 2 * maxLogBytes;
 
 /**
  * One attempt's log on its way out: one line at a time, `2026-11-28T01:02:03.456Z message`, secrets masked, without

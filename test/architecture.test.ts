@@ -92,6 +92,17 @@ describe("the direction of imports", () => {
     expect(found).to.deep.equal([]);
   });
 
+  it("keeps compiling and running apart: both stand on expressions and on the engine's own types", () => {
+    const found = offences(({ path, imports }) => {
+      const room = folderOf(path, 2);
+      if (!under(path, "engine") || room === path) return [];
+      const others = ["engine/expressions", "engine/compile", "engine/run"].filter((other) => other !== room);
+      const above = room === "engine/expressions" ? others : others.filter((other) => other !== "engine/expressions");
+      return imports.filter((name) => above.some((other) => under(name, other)));
+    });
+    expect(found).to.deep.equal([]);
+  });
+
   it("lets each room of the controller import only what lies below it", () => {
     const below: Readonly<Record<string, readonly string[]>> = {
       "controller/api": [],

@@ -1,4 +1,5 @@
 import { Environment } from "@marcbachmann/cel-js";
+import { canonicalJson } from "./canonical-json.ts";
 import { nativeRules } from "./native-rules.ts";
 import {
   childPath,
@@ -116,11 +117,4 @@ function keyOf(item: Draft, key: string): string {
 
 function textOf(value: Draft | undefined): string {
   return typeof value === "string" ? value : JSON.stringify(value ?? null);
-}
-
-function canonicalJson(value: Draft): string {
-  return JSON.stringify(value, (_, child: Draft) => {
-    if (!isDraftObject(child)) return child;
-    return Object.fromEntries(Object.entries(child).toSorted(([a], [b]) => (a < b ? -1 : 1)));
-  });
 }

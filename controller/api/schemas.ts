@@ -1712,6 +1712,8 @@ export const schemas: Readonly<Record<Kind, StructuralSchema>> = {
                     succeeded: { type: "integer", format: "int32", minimum: 0 },
                     failed: { type: "integer", format: "int32", minimum: 0 },
                     cancelled: { type: "integer", format: "int32", minimum: 0 },
+                    cached: { type: "integer", format: "int32", minimum: 0 },
+                    reused: { type: "integer", format: "int32", minimum: 0 },
                     done: { type: "string", maxLength: 32768 },
                     results: {
                       type: "object",
@@ -1750,6 +1752,7 @@ export const schemas: Readonly<Record<Kind, StructuralSchema>> = {
                             ],
                           },
                           message: { type: "string", maxLength: 1024 },
+                          processorCode: { type: "string", maxLength: 256 },
                         },
                       },
                     },

@@ -352,7 +352,7 @@ export interface ParameterSpec {
  */
 export interface InputSpec {
   /**
-   * A JSON Schema (draft 2020-12) that the input must fit; it must then be JSON. Absent: any input.
+   * A JSON Schema (draft 2020-12) that the input must fit; it must then be JSON, or text, which is a string to the schema. Absent: any input.
    */
   readonly schema?: Readonly<Record<string, Json>>;
   /**
@@ -959,6 +959,10 @@ export interface ItemFailure {
    * What went wrong, made for people; at most 1 KiB.
    */
   readonly message: string;
+  /**
+   * The processor's own code, where it declared the failure.
+   */
+  readonly processorCode?: string;
 }
 /**
  * How the items of a forEach are. Their results are in the payload store; `millrace output EXECUTION STEP` fetches them.
@@ -980,6 +984,14 @@ export interface FanOutRow {
    * How many were cancelled; absent for none.
    */
   readonly cancelled?: number;
+  /**
+   * How many of those that succeeded took a result of the step's `cache`; absent for none.
+   */
+  readonly cached?: number;
+  /**
+   * How many of those that succeeded took a result of the run that `retryFrom` names; absent for none.
+   */
+  readonly reused?: number;
   /**
    * Which have ended, as ranges of indexes such as `0-811,813`.
    */

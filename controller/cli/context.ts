@@ -21,6 +21,7 @@ export interface CliContext {
 export interface TerminalStream extends Writable {
   readonly isTTY?: boolean;
   readonly columns?: number;
+  readonly rows?: number;
 }
 
 /** What the process ends with. */

@@ -13,14 +13,14 @@ const server = "The controller:";
 
 /** A file a command; one that is not asked for is not loaded, as loading is most of what a short command costs. */
 const commands: Readonly<Record<string, Entry>> = {
-  run: { group: here, load: async (context) => (await import("./run.ts")).runCommand(context) },
+  run: { group: here, load: async (context) => (await import("./run/run.ts")).runCommand(context) },
   validate: { group: here, load: async (context) => (await import("./validate.ts")).validateCommand(context) },
-  graph: { group: here, load: async (context) => (await import("./graph.ts")).graphCommand(context) },
-  create: { group: cluster, load: async (context) => (await import("./create.ts")).createCommand(context) },
-  inspect: { group: cluster, load: async (context) => (await import("./inspect.ts")).inspectCommand(context) },
-  logs: { group: cluster, load: async (context) => (await import("./logs.ts")).logsCommand(context) },
-  output: { group: cluster, load: async (context) => (await import("./output.ts")).outputCommand(context) },
-  delete: { group: cluster, load: async (context) => (await import("./delete.ts")).deleteCommand(context) },
+  graph: { group: here, load: async (context) => (await import("./graph/graph.ts")).graphCommand(context) },
+  create: { group: cluster, load: async (context) => (await import("./cluster/create.ts")).createCommand(context) },
+  inspect: { group: cluster, load: async (context) => (await import("./inspect/inspect.ts")).inspectCommand(context) },
+  logs: { group: cluster, load: async (context) => (await import("./cluster/logs.ts")).logsCommand(context) },
+  output: { group: cluster, load: async (context) => (await import("./cluster/output.ts")).outputCommand(context) },
+  delete: { group: cluster, load: async (context) => (await import("./cluster/delete.ts")).deleteCommand(context) },
   controller: { group: server, load: async (context) => (await import("./controller.ts")).controllerCommand(context) },
 };
 

@@ -9,7 +9,7 @@ import { checkPipeline, type PipelineCheck, usesSchemas } from "../pipeline/chec
 import { resolveNames } from "../pipeline/named.ts";
 import { processorFacts } from "../processor/spec.ts";
 import { type CliContext, CliError, exitCodes } from "./context.ts";
-import { printable } from "./printable.ts";
+import { printable } from "./terminal/printable.ts";
 
 /** Where an object without a namespace is, when there is no cluster to say otherwise. */
 export const defaultNamespace = "default";

@@ -30,7 +30,8 @@ export type PipelineFacts =
   | { readonly kind: "Missing"; readonly name: string }
   | {
       readonly kind: "NotReady";
-      readonly name: string;
+      /** Absent: it is the Execution's own, inline. */
+      readonly name?: string;
       readonly reason: string;
       readonly message: string;
       /** Of an inline spec: its `timeout`, in milliseconds. */
@@ -146,7 +147,8 @@ function decideUnfinished(execution: Execution, { pipeline: facts, nowMs }: Fact
         message: `Pipeline "${facts.name}" does not exist in this namespace; create it`,
       };
     case "NotReady": {
-      const message = `Pipeline "${facts.name}" is not ready: ${facts.reason}: ${facts.message}`;
+      const what = facts.name === undefined ? "spec.pipelineSpec" : `Pipeline "${facts.name}"`;
+      const message = `${what} is not ready: ${facts.reason}: ${facts.message}`;
       return wait({ execution, nowMs, timeoutMs: facts.timeoutMs }, "PipelineNotReady", message);
     }
     case "Invalid":
@@ -193,7 +195,11 @@ function crashLoop(): Decision {
   return { action: "Conclude", phase: "Failed", reason: "CrashLoop", message };
 }
 
-/** Reasons that an inline spec cannot lose: they are about the spec alone. */
+/**
+ * Reasons that an inline spec is not expected to lose: they are about the spec, and waiting for them would hide a mistake. What
+ * a Processor's schemas or a Pipeline that is brought in say may be behind an expression or a parameter; an edit of them that
+ * is applied together with the Execution may come too late for it.
+ */
 const ownFaults: readonly string[] = [
   "DuplicateStep",
   "StepNotFound",
@@ -207,11 +213,10 @@ const ownFaults: readonly string[] = [
 
 /** An inline spec that is not ready: for ever, or until a Processor is there. Throws MillraceError InvalidInput for a timeout that is none. */
 export function inlineFacts(
-  name: string,
   { timeout }: Pick<InlinePipelineSpec, "timeout">,
   { reason, message }: Extract<PipelineState, { ready: false }>,
 ): PipelineFacts {
   if (ownFaults.includes(reason)) return { kind: "Invalid", message };
   const limits = timeout === undefined ? {} : { timeoutMs: parseDurationMs(timeout, "spec.pipelineSpec.timeout") };
-  return { kind: "NotReady", name, reason, message, ...limits };
+  return { kind: "NotReady", reason, message, ...limits };
 }

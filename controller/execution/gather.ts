@@ -54,7 +54,7 @@ export class Gatherer {
       const state = catalog.compileInline(namespace, execution.metadata.name, pipelineSpec);
       const { names } = state;
       if (state.ready) return { pipeline: this.#ready(execution, state.pipeline), names };
-      return { pipeline: inlineFacts(execution.metadata.name, pipelineSpec, state), names };
+      return { pipeline: inlineFacts(pipelineSpec, state), names };
     }
     const entry = catalog.pipelines.get(namespace, name);
     if (entry === undefined) return { pipeline: { kind: "Missing", name } };

@@ -2,17 +2,17 @@ import { MillraceError } from "../../engine/errors.ts";
 import type { Execution, ExecutionOwner } from "../api/types.ts";
 import type { CompiledPipeline } from "../catalog.ts";
 import { isTransient } from "../runtime/api-errors.ts";
+import { holdsByRecord } from "./admission/ticket.ts";
 import type { ExecutionDependencies } from "./controller.ts";
 import type { ExecutionWriter } from "./execution-writer.ts";
 import type { Gatherer } from "./gather.ts";
-import { type RunInput, readInput } from "./input.ts";
+import { type RunInput, readInput } from "./input/input.ts";
 import { isFinished, isSameOwner } from "./objects.ts";
 import { nextOwner } from "./ownership.ts";
-import { RunPayloads } from "./payloads.ts";
-import type { Job } from "./runner.ts";
+import { RunPayloads } from "./recording/payloads.ts";
+import type { Job } from "./run/runner.ts";
 import { type CachedExecution, slim } from "./slim.ts";
 import { conditionsFor, type Verdict } from "./status.ts";
-import { holdsByRecord } from "./ticket.ts";
 
 export interface PreparationOptions {
   readonly deps: ExecutionDependencies;
@@ -52,6 +52,7 @@ export class Preparation {
     const status = { ...execution.status, ...pinned };
     const input = await this.#inputOf({ ...execution, status }, pipeline, payloads, signal);
     if (input === undefined) return undefined;
+    if (!isRecorded) this.#tellReuse(execution, input);
     const claimed = isRecorded ? await this.#claim(execution, owner, signal) : execution;
     if (claimed === undefined) return undefined;
     const recorded = claimed.status?.steps ?? [];
@@ -68,13 +69,22 @@ export class Preparation {
   ): Promise<RunInput | undefined> {
     const { deps, conclude } = this.#options;
     try {
-      return await readInput(execution, pipeline, { client: deps.client, payloads }, signal);
+      const { client, catalog } = deps;
+      return await readInput(execution, pipeline, { client, payloads, revisions: catalog.revisions }, signal);
     } catch (error) {
       signal.throwIfAborted();
       if (!(error instanceof MillraceError) || isTransient(error.cause)) throw error;
       await conclude(execution, { phase: "Failed", reason: error.code, message: error.message }, signal);
       return undefined;
     }
+  }
+
+  /** Why `retryFrom` takes nothing over is not to be seen from the rows. */
+  #tellReuse(execution: Execution, { earlier }: RunInput): void {
+    const name = execution.spec.retryFrom?.execution;
+    if (name === undefined || earlier !== undefined) return;
+    const message = `Nothing of Execution "${name}" is reused: its Pipeline was another one then; all steps run`;
+    this.#options.deps.events.record(execution, { type: "Normal", reason: "NothingReused", message });
   }
 
   /** None for an inline spec that brings in no Pipeline: it is in the Execution, and cannot be edited there. */

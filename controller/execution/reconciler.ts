@@ -2,23 +2,26 @@ import type { Json } from "../../engine/payload.ts";
 import type { KubernetesObject } from "../api/client.ts";
 import { executions } from "../api/kinds.ts";
 import type { ActiveTime, Execution } from "../api/types.ts";
+import { DelayQueue } from "../runtime/delay-queue.ts";
 import { type ObjectKey, refOf } from "../runtime/object-key.ts";
 import { StatusWriter } from "../runtime/status-writer.ts";
 import type { ReconcileResult } from "../runtime/worker.ts";
 import { activeMs, ranFor } from "./active.ts";
-import { Admission } from "./admission.ts";
-import { ConcurrencyRules } from "./concurrency.ts";
+import { Admission } from "./admission/admission.ts";
+import { ConcurrencyRules } from "./admission/concurrency.ts";
+import { decideQueued, type QueueDecision } from "./admission/queueing.ts";
+import { Roster } from "./admission/roster.ts";
+import { holdsByRecord, ticketOf } from "./admission/ticket.ts";
+import { Waiters } from "./admission/waiters.ts";
 import type { ExecutionController, ExecutionDependencies } from "./controller.ts";
 import { type Decision, decide, type Facts } from "./decide.ts";
 import { ExecutionWriter } from "./execution-writer.ts";
 import { Gatherer } from "./gather.ts";
 import { isFinished, uidOf } from "./objects.ts";
-import { PipelineDuties } from "./pipeline-duties.ts";
+import { PipelineDuties } from "./pipelines/pipeline-duties.ts";
 import { Preparation } from "./preparation.ts";
-import { firstReportMs } from "./progress.ts";
-import { decideQueued, type QueueDecision } from "./queueing.ts";
-import { Roster } from "./roster.ts";
-import { LiveRun, type RunEnd } from "./runner.ts";
+import { firstReportMs } from "./run/progress.ts";
+import { LiveRun, type RunEnd } from "./run/runner.ts";
 import { type CachedExecution, slim } from "./slim.ts";
 import {
   cancelledRows,
@@ -30,9 +33,6 @@ import {
   type Verdict,
   withGeneration,
 } from "./status.ts";
-import { holdsByRecord, ticketOf } from "./ticket.ts";
-import { DelayQueue } from "./ttl.ts";
-import { Waiters } from "./waiters.ts";
 
 const defaultMaxRunning = 1_000;
 

@@ -1,4 +1,5 @@
 import type { RunError, SkipReason } from "../../engine/outcome.ts";
+import { observedConditions } from "../api/observed.ts";
 import type {
   ActiveTime,
   Condition,
@@ -56,7 +57,7 @@ export function renderStatus(facts: StatusFacts, nowMs: number): ExecutionStatus
   };
 }
 
-export function isFinal({ phase }: Verdict): boolean {
+function isFinal({ phase }: Verdict): boolean {
   return phase === "Succeeded" || phase === "Failed" || phase === "Cancelled";
 }
 
@@ -86,8 +87,9 @@ export function conditionsFor(
 ): readonly Condition[] {
   const reason = reasonOf(verdict);
   const message = shortened(verdict.message, maxMessageBytes);
+  const observed = observedConditions({ conditions: previous });
   return Object.entries(table[verdict.phase]).map(([type, status]) => {
-    const before = previous.find((condition) => condition.type === type);
+    const before = observed.find((condition) => condition.type === type);
     const lastTransitionTime = before?.status === status ? before.lastTransitionTime : timestamp(nowMs);
     return { type, status, observedGeneration: generation, lastTransitionTime, reason, message };
   });

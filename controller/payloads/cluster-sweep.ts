@@ -26,8 +26,11 @@ export interface PayloadSweepOptions {
 
 const defaultMs = 60 * 60_000;
 
-/** When the store is full of what is needed, sweeping again at every write would find nothing. In milliseconds. */
-const betweenEarlyMs = 60_000;
+/**
+ * Between two sweeps of a full store, in milliseconds. Where it is full of what is needed a sweep finds nothing, and costs a list
+ * of all Executions: each that finds nothing doubles the time to the next, so that a full namespace is no burden to the others.
+ */
+const betweenEarlyMs = { least: 60_000, most: 15 * 60_000 } as const;
 
 /** An Execution's rows may take half a megabyte: few at a time. */
 const pageSize = 50;
@@ -42,8 +45,11 @@ interface Gathered {
 /** Deletes payloads that neither an Execution nor a record names, and records that have expired. */
 export class PayloadSweeper {
   readonly #options: PayloadSweepOptions;
-  readonly #sweeping = new Flights<void>();
-  #lastEarly = -Infinity;
+  /** Gives how many payloads were deleted. */
+  readonly #sweeping = new Flights<number>();
+  /** On the monotonic clock. */
+  #nextEarlyMs = -Infinity;
+  #betweenEarlyMs: number = betweenEarlyMs.least;
 
   constructor(options: PayloadSweepOptions) {
     this.#options = options;
@@ -56,22 +62,35 @@ export class PayloadSweeper {
     await runPeriodically((own) => this.sweep(own), { ports, logger, intervalMs, failure }, signal);
   }
 
-  /** For a store that is full: who asks while a sweep is under way waits for that; at most one a minute. Throws as `sweep` does. */
+  /**
+   * For a store that is full: who asks while a sweep is under way waits for that; at most one a minute, and fewer while they
+   * find nothing. Throws as `sweep` does.
+   */
   async sweepEarly(signal: AbortSignal): Promise<void> {
-    const now = this.#options.ports.clock.monotonic();
-    if (now - this.#lastEarly >= betweenEarlyMs) {
-      this.#lastEarly = now;
-      this.#options.logger.info({}, "the payload store is full: cleans up before its time");
-    } else if (!this.#sweeping.isBusy) return;
-    await this.sweep(signal);
+    const { ports, logger } = this.#options;
+    const nowMs = ports.clock.monotonic();
+    if (nowMs < this.#nextEarlyMs) {
+      if (this.#sweeping.isBusy) await this.sweep(signal);
+      return;
+    }
+    this.#nextEarlyMs = nowMs + this.#betweenEarlyMs;
+    logger.info({}, "the payload store is full: cleans up before its time");
+    const deleted = await this.#board(signal);
+    const { least, most } = betweenEarlyMs;
+    this.#betweenEarlyMs = deleted > 0 ? least : Math.min(most, 2 * this.#betweenEarlyMs);
+    this.#nextEarlyMs = nowMs + this.#betweenEarlyMs;
   }
 
   /** Throws ApiError, MillraceError. */
   async sweep(signal: AbortSignal): Promise<void> {
-    await this.#sweeping.board("sweep", (own) => this.#sweep(own), signal);
+    await this.#board(signal);
   }
 
-  async #sweep(signal: AbortSignal): Promise<void> {
+  #board(signal: AbortSignal): Promise<number> {
+    return this.#sweeping.board("sweep", (own) => this.#sweep(own), signal);
+  }
+
+  async #sweep(signal: AbortSignal): Promise<number> {
     const { ports, store, logger, graceMs = defaultMs } = this.#options;
     const markedAt = ports.clock.now();
     const gathered = await gatherMarks(this.#options, signal);
@@ -83,6 +102,7 @@ export class PayloadSweeper {
     const swept = await sweep(within, gathered.marks, { markedAt, graceMs }, signal);
     await store.count(signal);
     if (swept.deleted > 0) logger.info({ ...swept }, "cleaned up payloads that no Execution names");
+    return swept.deleted;
   }
 }
 

@@ -172,7 +172,7 @@ class PayloadHandler {
       throw new Refusal(404, "NotFound", `this controller works in ${worksIn.join(", ")} only, not in ${namespace}`);
     }
     const uid = await namespaces.uidOf(namespace, signal);
-    const received = await this.#uploads.receive(request, digest, async (claimed, body) => {
+    const received = await this.#uploads.receive(request, { namespace, digest }, async (claimed, body) => {
       if (request.headers.expect !== undefined) response.writeContinue();
       const end = await store.receive(uid, claimed, body, signal);
       return { code: end === "Stored" ? 201 : 200, ...claimed };

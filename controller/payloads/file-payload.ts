@@ -70,7 +70,7 @@ export class FilePayload implements Payload {
   }
 
   #lost(what: string, cause?: unknown): MillraceError {
-    const message = `payload ${this.digest} ${what} in the payload store; create the Execution anew`;
+    const message = `payload ${this.digest} ${what} in the payload store; an Execution with retryFrom runs again what gave it, and no more`;
     return new MillraceError("PayloadLost", message, { cause });
   }
 }

@@ -13,10 +13,14 @@ const idleMs = 30_000;
 /** Each holds a file and a connection. */
 const maxUploads = 8;
 
-/** Bodies that are being received, at most 8 at a time: who comes then is told to come again. */
+/** Of one namespace: whoever sends slowly, or without end, leaves the others room. */
+const maxUploadsOfNamespace = 4;
+
+/** Bodies that are being received, at most 8 at a time and 4 of one namespace: who comes then is told to come again. */
 export class Uploads {
   readonly #scheduler: Scheduler;
-  #current = 0;
+  /** By namespace, those that have any. */
+  readonly #current = new Map<string, number>();
 
   constructor(scheduler: Scheduler) {
     this.#scheduler = scheduler;
@@ -25,19 +29,32 @@ export class Uploads {
   /** Checks the head, then hands on what is claimed and the body. Throws Refusal, and what `take` throws. */
   async receive<T>(
     request: IncomingMessage,
-    digest: string,
+    { namespace, digest }: { readonly namespace: string; readonly digest: string },
     take: (claimed: Pick<PayloadRef, "digest" | "bytes">, body: AsyncIterable<Uint8Array>) => Promise<T>,
   ): Promise<T> {
     const bytes = lengthOf(request);
-    if (this.#current >= maxUploads) {
-      throw new Refusal(429, "TooManyRequests", `${maxUploads} payloads are being received; try again in a second`);
-    }
-    this.#current += 1;
+    this.#enter(namespace);
     try {
       return await take({ digest, bytes }, bodyOf(request, this.#scheduler));
     } finally {
-      this.#current -= 1;
+      this.#leave(namespace);
     }
+  }
+
+  #enter(namespace: string): void {
+    const own = this.#current.get(namespace) ?? 0;
+    const all = this.#current.values().reduce((sum, count) => sum + count, 0);
+    if (own >= maxUploadsOfNamespace || all >= maxUploads) {
+      const what = own >= maxUploadsOfNamespace ? `${own} payloads of namespace ${namespace}` : `${all} payloads`;
+      throw new Refusal(429, "TooManyRequests", `${what} are being received; try again in a second`);
+    }
+    this.#current.set(namespace, own + 1);
+  }
+
+  #leave(namespace: string): void {
+    const left = (this.#current.get(namespace) ?? 0) - 1;
+    if (left > 0) this.#current.set(namespace, left);
+    else this.#current.delete(namespace);
   }
 }
 

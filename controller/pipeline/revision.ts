@@ -3,6 +3,7 @@ import { LRUCache } from "lru-cache";
 import type { Clock } from "../../engine/clock.ts";
 import { MillraceError } from "../../engine/errors.ts";
 import type { Json, JsonObject } from "../../engine/payload.ts";
+import { canonicalJson } from "../api/canonical-json.ts";
 import { ApiError, type Client, type KubernetesObject } from "../api/client.ts";
 import type { SchemaCompiler } from "../api/json-schema.ts";
 import { controllerRevisions } from "../api/kinds.ts";
@@ -120,7 +121,7 @@ export class RevisionStore implements Revisions {
 
 /** By its content: the same wherever it is compiled. */
 export function revisionName(closure: PipelineClosure): string {
-  const content = JSON.stringify(sorted(closure as unknown as Json));
+  const content = canonicalJson(closure as unknown as Json);
   const hash = createHash("sha256").update(content).digest("hex").slice(0, hashDigits);
   return `${closure.name.slice(0, maxNameLength)}-${hash}`;
 }
@@ -148,14 +149,4 @@ function compiled(closure: StoredClosure, what: string, schemas: SchemaCompiler)
   if (check.ok) return check.pipeline;
   const [first] = check.problems;
   throw new MillraceError("Internal", `${what} does not compile any more: ${first?.path}: ${first?.message}`);
-}
-
-/** Keys in order, so that the same content has one text. */
-function sorted(value: Json): Json {
-  if (typeof value !== "object" || value === null) return value;
-  if (Array.isArray(value)) return value.map(sorted);
-  const entries = Object.entries(value as JsonObject).filter(([, child]) => child !== undefined);
-  return Object.fromEntries(
-    entries.toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([key, child]) => [key, sorted(child)]),
-  );
 }

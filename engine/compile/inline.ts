@@ -11,10 +11,10 @@ import { graphProblem } from "./graph-problems.ts";
 export const maxRows = 1_032;
 
 /** How many Pipelines stand around an inlined step, the outermost not counted. */
-export const maxNesting = 8;
+const maxNesting = 8;
 
 /** The length of a row's name, in characters: that of an object's name in Kubernetes. */
-export const maxRowNameLength = 253;
+const maxRowNameLength = 253;
 
 /** How many faults of the graph are told: nobody mends hundreds at once, and saying each takes time. */
 const maxGraphFaults = 20;

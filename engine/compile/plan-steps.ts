@@ -74,18 +74,42 @@ function processorPart(
   around: StepSurroundings,
 ): ProcessorPart {
   const { definition } = step;
-  checkProcessorStep(step, facts, around.problems);
-  const { sites, schemas, graph, origins } = around;
-  const variables = definition.forEach === undefined ? "Run" : "Item";
-  const place = { frame: step.frame, step: index };
+  const { problems, schemas, graph, origins } = around;
+  checkProcessorStep(step, facts, problems);
+  const expressions = processorExpressions(step, index, around.sites);
+  const { when, forEach, input, optionsExpression, cache } = expressions;
+  return {
+    frame: step.frame.enter,
+    processor: definition.processor ?? "",
+    lane: facts?.lane ?? "Local",
+    intent: facts?.intent ?? "Transform",
+    delivery: facts?.delivery ?? "AtLeastOnce",
+    options: mergedOptions(step, facts, problems),
+    ...expressions,
+    checkOptions: optionsExpression === undefined ? undefined : schemas.ofOptions(step, facts?.optionsSchema),
+    timeoutMs: definition.timeoutMs ?? facts?.timeoutMs ?? 0,
+    retry: mergeRetry(facts?.retry, definition.retry),
+    budgetPercent: facts?.budgetPercent ?? 0,
+    ignoresFailure: definition.onFailure === "Ignore",
+    maxParallel: definition.maxParallel ?? graph.frame.definition.maxParallelSteps,
+    enter: undefined,
+    enteredBy: undefined,
+    reads: readsOf([when, forEach, input, optionsExpression, cache?.key], origins),
+  };
+}
+
+/** `when` and `forEach` are of the step, all others of an item where there are items. */
+function processorExpressions(step: FlatStep, index: number, sites: SiteCompiler) {
+  const { definition, frame, field: path } = step;
   const at = (field: string, more: Partial<Place> = {}): Place => ({
-    ...place,
-    field: `${step.field}.${field}`,
+    frame,
+    step: index,
+    field: `${path}.${field}`,
     ...more,
   });
   const when = sites.compile(definition.when, at("when", { result: "bool" }));
   const list = sites.compileTyped(definition.forEach, at("forEach", { result: "list" }));
-  const forEach = list?.expression;
+  const variables = definition.forEach === undefined ? "Run" : "Item";
   const items = list === undefined ? {} : { item: list.type.item() };
   const input = sites.compile(definition.input, at("input", { variables, ...items }));
   const optionsExpression = sites.compile(
@@ -93,29 +117,7 @@ function processorPart(
     at("optionsExpression", { result: "map", variables, ...items }),
   );
   const cache = stepCache(step, sites, (field, more) => at(field, { ...more, ...items }));
-  const checkOptions = optionsExpression === undefined ? undefined : schemas.ofOptions(step, facts?.optionsSchema);
-  return {
-    frame: step.frame.enter,
-    processor: definition.processor ?? "",
-    lane: facts?.lane ?? "Local",
-    intent: facts?.intent ?? "Transform",
-    delivery: facts?.delivery ?? "AtLeastOnce",
-    options: mergedOptions(step, facts, around.problems),
-    optionsExpression,
-    checkOptions,
-    timeoutMs: definition.timeoutMs ?? facts?.timeoutMs ?? 0,
-    retry: mergeRetry(facts?.retry, definition.retry),
-    budgetPercent: facts?.budgetPercent ?? 0,
-    ignoresFailure: definition.onFailure === "Ignore",
-    when,
-    forEach,
-    maxParallel: definition.maxParallel ?? graph.frame.definition.maxParallelSteps,
-    input,
-    cache,
-    enter: undefined,
-    enteredBy: undefined,
-    reads: readsOf([when, forEach, input, optionsExpression, cache?.key], origins),
-  };
+  return { when, forEach: list?.expression, input, optionsExpression, cache };
 }
 
 function stepCache(

@@ -1,5 +1,5 @@
 /** A pattern's length, in characters. */
-export const maxPatternLength = 512;
+const maxPatternLength = 512;
 
 /** The {@link patternSize} of one pattern: compiling one takes some milliseconds at most. */
 export const maxPatternSize = 4_000;

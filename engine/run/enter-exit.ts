@@ -144,8 +144,8 @@ export class Entering extends Passage {
       throw new MillraceError("PayloadTooLarge", message);
     }
     if (checkInput === undefined) this.#enter(payload);
-    else if (contentKind(payload.contentType) !== "JSON") {
-      const message = `step ${name} gives the Pipeline ${pipeline} an input of type ${payload.contentType}; it has a schema and takes JSON only`;
+    else if (contentKind(payload.contentType) === "Bytes") {
+      const message = `step ${name} gives the Pipeline ${pipeline} an input of type ${payload.contentType}; it has a schema and takes JSON or text`;
       throw new MillraceError("InvalidInput", message);
     } else if (payload instanceof BytesPayload) this.#enterWith(payload, payload.data);
     else this.part.await(payload.bytes(this.part.signal), this, (bytes) => this.#enterWith(payload, bytes));
@@ -162,12 +162,14 @@ export class Entering extends Passage {
     this.#enter(payload);
   }
 
+  /** A text is a string to a schema. */
   #json({ contentType }: Payload, bytes: Uint8Array): Json {
     try {
-      return JSON.parse(decodeText(bytes, mediaType(contentType)));
+      const text = decodeText(bytes, mediaType(contentType));
+      return contentKind(contentType) === "Text" ? text : JSON.parse(text);
     } catch (cause) {
       const why = errorOf(cause).message.slice(0, 200);
-      const message = `step ${this.step.name} gives an input of type ${contentType} that is not valid JSON: ${why}`;
+      const message = `step ${this.step.name} gives an input of type ${contentType} that is not valid: ${why}`;
       throw new MillraceError("InvalidInput", message, { cause });
     }
   }

@@ -253,10 +253,16 @@ export class FanOut implements Activity, WorkOwner {
       part.pump();
     };
     part.takeOff();
-    listOf(this.#items.outputs(), part.signal, (bytes) => part.workedOn(bytes)).then(
+    this.#outputList().then(
       (output) => landed(() => this.#succeed(output)),
       (error) => landed(() => this.failed(errorOf(error))),
     );
+  }
+
+  async #outputList(): Promise<Payload> {
+    const { signal, options } = this.#part;
+    const list = await listOf(this.#items.outputs(), signal, (bytes) => this.#part.workedOn(bytes));
+    return options.keepList === undefined ? list : await options.keepList(list, signal);
   }
 
   #succeed(output: Payload): void {

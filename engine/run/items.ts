@@ -2,9 +2,6 @@ import type { ItemResult, StepError } from "../outcome.ts";
 import type { Payload } from "../payload.ts";
 import type { RecordedItems } from "./run-options.ts";
 
-/** How long the message of a fan-out's failure may be, in bytes: a row's limit. */
-const maxMessageBytes = 1024;
-
 /** How much of one item's own message it shows, in characters. */
 const maxItemMessage = 160;
 
@@ -83,15 +80,13 @@ export function mostAttempts({ results, attempts }: RecordedItems): number {
   return most;
 }
 
+/** One line of `kubectl get`: the row's `failures` and the manifest name the others. */
 function summary(total: number, failures: readonly { readonly index: number; readonly error: StepError }[]): string {
-  let message = `${failures.length} of ${total} items failed`;
-  for (const [at, { index, error }] of failures.entries()) {
-    const shown = error.message.length > maxItemMessage ? `${error.message.slice(0, maxItemMessage)}…` : error.message;
-    const next = `${message}${at === 0 ? ": " : "; "}item ${index}: ${error.code}: ${shown.toWellFormed()}`;
-    const rest = failures.length - at;
-    const more = rest === 1 ? "" : `; and ${rest - 1} more`;
-    if (Buffer.byteLength(next + more) > maxMessageBytes) return `${message}; and ${rest} more`;
-    message = next;
-  }
-  return message;
+  const [first, ...others] = failures;
+  const counted = `${failures.length} of ${total} items failed`;
+  if (first === undefined) return counted;
+  const { code, message } = first.error;
+  const shown = message.length > maxItemMessage ? `${message.slice(0, maxItemMessage).toWellFormed()}…` : message;
+  const more = others.length === 0 ? "" : `; and ${others.length} more`;
+  return `${counted}: item ${first.index}: ${code}: ${shown}${more}`;
 }

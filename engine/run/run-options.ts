@@ -101,6 +101,11 @@ export interface RunOptions {
    */
   readonly beforeAttempt?: (attempt: Attempt) => Promise<void>;
   readonly known?: KnownResults;
+  /**
+   * Gives what the run is to hold instead of a list of items' outputs, which may be large: the same payload, stored elsewhere.
+   * What `invoke` gives is held as it is. Absent: the run holds the list. Rejecting fails the step with what it rejects with.
+   */
+  readonly keepList?: (list: Payload, signal: AbortSignal) => Promise<Payload>;
   readonly onEvent?: (event: RunEvent) => void;
 }
 

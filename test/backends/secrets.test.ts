@@ -16,6 +16,37 @@ describe("A secret in a text", () => {
     expect(masked("abcd", "ab", "cd")).to.equal("******");
   });
 
+  it("is masked where it overlaps itself, and no further", () => {
+    expect(masked("xaaaaay", "aa")).to.equal("x***y");
+    expect(masked("xababababay", "abab")).to.equal("x***ay");
+  });
+
+  it("is masked as if each occurrence was looked for by itself", () => {
+    const word = (maxLength: number) => fc.string({ unit: fc.constantFrom("a", "b"), minLength: 1, maxLength });
+    fc.assert(
+      fc.property(fc.array(word(6), { minLength: 1, maxLength: 3 }), word(60), (values, text) => {
+        const isHidden = Array.from(text, () => false);
+        for (const value of values)
+          for (let at = text.indexOf(value); at >= 0; at = text.indexOf(value, at + 1))
+            isHidden.fill(true, at, at + value.length);
+        const shown = Array.from(text)
+          .filter((_, index) => !isHidden[index])
+          .join("");
+        expect(masked(text, ...values).replaceAll("***", "")).to.equal(shown);
+      }),
+    );
+  });
+
+  it("takes no time and memory to speak of where a text consists of hundreds of secrets that overlap", () => {
+    const values = Array.from({ length: 8 }, (_, secret) =>
+      Array.from({ length: 60 }, (_, line) => "a".repeat(8 + secret * 60 + line)).join("\n"),
+    );
+    const text = "a".repeat(256 * 1024);
+    const before = process.memoryUsage().arrayBuffers + process.memoryUsage().heapUsed;
+    expect(masked(text, ...values)).to.equal("***");
+    expect(process.memoryUsage().arrayBuffers + process.memoryUsage().heapUsed - before).to.be.lessThan(100e6);
+  });
+
   it("is masked without the white space around it, as its file often has", () => {
     expect(masked("Bearer k3y!", "k3y\n")).to.equal("Bearer ***!");
   });

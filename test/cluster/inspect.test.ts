@@ -87,8 +87,9 @@ describe("millrace inspect, logs and graph against a real API server", function 
     it("follows a run as objects, and ends with 130 for one that was cancelled", async () => {
       const following = look("inspect", "one", "--watch", "-o", "json");
       await report("one", standing("Cancelled", "Cancelled by spec.cancel"));
-      const { code, stdout } = await following;
+      const { code, stdout, stderr } = await following;
       expect(code).to.equal(130);
+      expect(stderr).to.equal('error: Execution "one" was cancelled: Cancelled by spec.cancel\n');
       const last = JSON.parse(stdout.trimEnd().split("\n").at(-1) ?? "") as Execution;
       expect(last.status?.phase).to.equal("Cancelled");
     });

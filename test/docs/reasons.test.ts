@@ -27,7 +27,7 @@ const rowReasons: Readonly<Record<StepReason, true>> = {
 };
 
 /** Of events, not of conditions. */
-const ofEvents = ["Resumed"];
+const ofEvents = ["Resumed", "NothingReused"];
 
 describe("the reasons of docs/executions.md", () => {
   it("of a row are those that there are", () => {
@@ -35,7 +35,7 @@ describe("the reasons of docs/executions.md", () => {
   });
 
   it("of an Execution have all that its controller writes", () => {
-    const sources = globSync("controller/execution/*.ts").map((file) => readFileSync(file, "utf8"));
+    const sources = globSync("controller/execution/**/*.ts").map((file) => readFileSync(file, "utf8"));
     const written = sources.flatMap((source) =>
       [...source.matchAll(/\breason: "(\w+)"/g)].map(([, reason = ""]) => reason),
     );

@@ -214,6 +214,12 @@ describe("millrace run", function () {
     ["a parameter that is not declared", ["greet", "--param", "greetin=hi"], 1, /InvalidInput: .*greetin/],
     ["a parameter of the wrong type", ["greet", "--param", "greeting=a", "--param", "count=b"], 1, /parameters\.count/],
     ["a parameter without a value", ["greet", "--param", "greeting"], 2, /write --param name=value/],
+    [
+      "a parameter given twice",
+      ["greet", "--param", "count=1", "--param", "count=2"],
+      2,
+      /--param count: is given twice/,
+    ],
     ["an unknown option", ["shout", "--inptu", "x"], 2, /unknown option '--inptu'[\s\S]*--input/],
   ];
   for (const [what, args, wanted, message] of refusals) {

@@ -228,14 +228,13 @@ describe("the decision about an Execution", () => {
   it("is to end a run of an inline spec at its timeout, also while it waits to go on", () => {
     const state = { ready: false, reason: "ProcessorNotFound", message: "m" } as const;
     const began = execution({ status: { owner, startTime: "2026-01-01T00:00:00Z" } });
-    const decided = (timeout: string) =>
-      decide(facts({ execution: began, pipeline: inlineFacts("one", { timeout }, state) }));
+    const decided = (timeout: string) => decide(facts({ execution: began, pipeline: inlineFacts({ timeout }, state) }));
     expect(decided("60s")).to.include({ action: "Conclude", reason: "PipelineTimeout" });
     expect(decided("61s")).to.include({ action: "Wait", overAtMs: nowMs + 1_000 });
   });
 
   it("tells an inline spec's own faults from those that a Processor may mend", () => {
-    const fact = (reason: string) => inlineFacts("one", {}, { ready: false, reason, message: "m" }).kind;
+    const fact = (reason: string) => inlineFacts({}, { ready: false, reason, message: "m" }).kind;
     expect(["Cycle", "StepNotFound", "DuplicateStep", "InvalidExpression"].map(fact)).to.deep.equal(
       Array(4).fill("Invalid"),
     );

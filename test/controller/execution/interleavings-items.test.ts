@@ -4,7 +4,7 @@ import type { FanOutRow } from "../../../controller/api/types.ts";
 import { MillraceError } from "../../../engine/errors.ts";
 import { textPayload } from "../../../engine/payload.ts";
 import type { Delivery, StepDefinition } from "../../../engine/pipeline.ts";
-import { LiveRuns } from "./live-runs.ts";
+import { LiveRuns } from "./run/live-runs.ts";
 import { compiled, type Work } from "./stage.ts";
 
 const happenings = fc.array(

@@ -1,12 +1,12 @@
 import { expect } from "chai";
 import fc from "fast-check";
 import type { StepRow } from "../../../controller/api/types.ts";
+import { Waiters } from "../../../controller/execution/admission/waiters.ts";
 import { nextOwner } from "../../../controller/execution/ownership.ts";
+import { inlineValue, payloadOf } from "../../../controller/execution/recording/values.ts";
 import { slim } from "../../../controller/execution/slim.ts";
 import { cancelledRows, failure, renderStatus, shortened } from "../../../controller/execution/status.ts";
-import { DelayQueue } from "../../../controller/execution/ttl.ts";
-import { inlineValue, payloadOf } from "../../../controller/execution/values.ts";
-import { Waiters } from "../../../controller/execution/waiters.ts";
+import { DelayQueue } from "../../../controller/runtime/delay-queue.ts";
 import { BytesPayload, digestOf, jsonPayload } from "../../../engine/payload.ts";
 import { VirtualTime } from "../runtime/fakes.ts";
 
@@ -65,12 +65,20 @@ describe("a payload in a status", () => {
 describe("a status", () => {
   const facts = { generation: 1, conditions: [] };
 
+  it("has the time of its first condition from the first write, not from the CRD's default", () => {
+    const [type, status, reason] = ["Ready", "Unknown", "Pending"] as const;
+    const conditions = [{ type, status, reason, message: "", lastTransitionTime: "1970-01-01T00:00:00Z" }];
+    const verdict = { phase: "Running", message: "a" } as const;
+    const { conditions: written } = renderStatus({ generation: 1, conditions, rows: [], verdict }, 5_000);
+    expect(written?.[0]?.lastTransitionTime).to.equal("1970-01-01T00:00:05Z");
+  });
+
   it("keeps the time of a condition whose status stays", () => {
-    const first = renderStatus({ ...facts, rows: [], verdict: { phase: "Running", message: "a" } }, 0);
+    const first = renderStatus({ ...facts, rows: [], verdict: { phase: "Running", message: "a" } }, 5_000);
     const next = { generation: 1, conditions: first.conditions ?? [], rows: [] };
     const second = renderStatus({ ...next, verdict: { phase: "Running", message: "b" } }, 9_000);
     expect(second.conditions?.map(({ lastTransitionTime }) => lastTransitionTime)).to.deep.equal(
-      Array(3).fill("1970-01-01T00:00:00Z"),
+      Array(3).fill("1970-01-01T00:00:05Z"),
     );
     const third = renderStatus({ ...next, verdict: { phase: "Succeeded", message: "" } }, 9_000);
     expect(new Set(third.conditions?.map(({ lastTransitionTime }) => lastTransitionTime))).to.deep.equal(

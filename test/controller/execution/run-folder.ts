@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Client } from "../../../controller/api/client.ts";
-import { RunPayloads } from "../../../controller/execution/payloads.ts";
+import { RunPayloads } from "../../../controller/execution/recording/payloads.ts";
 import { FileSystemStore } from "../../../controller/payloads/file-system.ts";
 import { NamespaceUids } from "../../../controller/payloads/namespaces.ts";
 import type { PayloadRecord, PayloadRef } from "../../../controller/payloads/store.ts";

@@ -188,5 +188,18 @@ describe("the sweep of payloads", () => {
     await time.advance(60_000);
     await swept.sweepEarly(never);
     expect(lists).to.equal(2);
+    // It found nothing: the next ones come later and later.
+    await time.advance(60_000);
+    await swept.sweepEarly(never);
+    expect(lists).to.equal(2);
+    await time.advance(60_000);
+    await swept.sweepEarly(never);
+    expect(lists).to.equal(3);
+    await put("team", "gone");
+    await time.advance(2 * hourMs);
+    await swept.sweepEarly(never);
+    await time.advance(60_000);
+    await swept.sweepEarly(never);
+    expect(lists).to.equal(5);
   });
 });

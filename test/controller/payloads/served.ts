@@ -6,7 +6,7 @@ import { type Ports, systemPorts } from "../../../engine/clock.ts";
 import { silentLogger } from "../runtime/fakes.ts";
 import { namespaceUid, temporaryStore } from "./store-folder.ts";
 
-/** An API server that knows three tokens, and lets one of them read in `team`, and another one add. */
+/** An API server that knows three tokens, and lets one of them read in `team`, and another one add, there and in `neighbour`. */
 export class Reviews {
   asked = 0;
   allowed = true;
@@ -45,8 +45,9 @@ export class Reviews {
     });
     const mayOnlyRead = spec.user === "reader" && attributes.verb === "get";
     const mayOnlyAdd = spec.user === "writer" && attributes.verb === "create";
+    const namespaces = mayOnlyAdd ? ["team", "neighbour"] : ["team"];
     expect(spec.groups).to.deep.equal(["g"]);
-    const allowed = this.allowed && (mayOnlyRead || mayOnlyAdd) && attributes.namespace === "team";
+    const allowed = this.allowed && (mayOnlyRead || mayOnlyAdd) && namespaces.includes(attributes.namespace ?? "");
     return { status: { allowed } };
   }
 }

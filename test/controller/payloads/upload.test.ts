@@ -66,6 +66,18 @@ class RawClient {
   }
 }
 
+/** Begins to send to each of these namespaces; half of it never comes. */
+async function slowOnes(at: Served, namespaces: readonly string[]): Promise<readonly RawClient[]> {
+  const slow = namespaces.map((namespace, index) => {
+    const payload = textPayload(`slow payload ${index}`);
+    const client = new RawClient(at).begin(pathOf(payload, namespace), `Content-Length: ${payload.size}`);
+    client.socket.write("slow");
+    return client;
+  });
+  await until(async () => (await filesOf(at)).length === namespaces.length);
+  return slow;
+}
+
 describe("a payload that is put", () => {
   it("is kept under its digest for whoever may add payloads, once however often it is put", async () => {
     await using at = await opened(new Reviews());
@@ -183,15 +195,28 @@ describe("a payload that is put", () => {
     expect(at.folder.store.budget.usedBytes).to.equal(12);
   });
 
+  it("is taken beside those of another namespace, however slow and many those are", async () => {
+    await using at = await opened(new Reviews());
+    const slow = await slowOnes(at, ["neighbour", "neighbour", "neighbour", "neighbour"]);
+    expect((await put(at, pathOf(text, "neighbour"), text.data))[0]).to.equal(429);
+    expect((await put(at, pathOf(text), text.data))[0]).to.equal(201);
+    for (const { socket } of slow) socket.destroy();
+    await until(async () => (await filesOf(at)).length === 1);
+    expect((await put(at, pathOf(text, "neighbour"), text.data))[0]).to.equal(200);
+  });
+
   it("is told to come again where eight others are being received", async () => {
     await using at = await opened(new Reviews());
-    const slow = Array.from({ length: 8 }, (_, index) => {
-      const payload = textPayload(`slow payload ${index}`);
-      const client = new RawClient(at).begin(pathOf(payload), `Content-Length: ${payload.size}`);
-      client.socket.write("slow");
-      return client;
-    });
-    await until(async () => (await filesOf(at)).length === 8);
+    const slow = await slowOnes(at, [
+      "team",
+      "neighbour",
+      "team",
+      "neighbour",
+      "team",
+      "neighbour",
+      "team",
+      "neighbour",
+    ]);
     expect((await put(at, pathOf(text), text.data))[0]).to.equal(429);
     const time = new VirtualTime();
     await using remote = new RemotePayloads({

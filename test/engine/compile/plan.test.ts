@@ -131,6 +131,12 @@ describe("bindParameters", () => {
     });
   });
 
+  it("names all that is wrong", () => {
+    expect(() => bindParameters(plan, { langage: "de" })).to.throw(
+      /no parameter named langage.*needs the parameter top/,
+    );
+  });
+
   it("refuses a missing and an unknown one by name", () => {
     expect(() => bindParameters(plan, {})).to.throw(MillraceError, "needs the parameter top");
     expect(() => bindParameters(plan, { top: 1, langage: "de" })).to.throw(MillraceError, "did you mean language?");
