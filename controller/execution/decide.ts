@@ -99,7 +99,7 @@ export function decide(facts: Facts): Decision {
   return decideUnfinished(execution, facts);
 }
 
-/** Whether nothing of it is to run for now. A Graceful cancellation ends the pause: `finally` is to run. */
+/** Whether it pauses. A Graceful cancellation ends the pause: `finally` is to run. */
 export function staysSuspended({ spec }: Execution): boolean {
   return spec.suspend && spec.cancel === "None";
 }
