@@ -17,6 +17,7 @@ export class AttemptContext implements BackendContext {
   readonly idempotencyKey: string;
   readonly timeoutMs: number;
   readonly time: AttemptTime;
+  readonly reportFuel?: (units: number) => void;
   /** Set when the attempt starts. */
   ownSecrets: Secrets = noSecrets;
   #takeLine: ((line: string) => void) | undefined;
@@ -33,6 +34,7 @@ export class AttemptContext implements BackendContext {
     this.attempt = attempt.attempt;
     this.idempotencyKey = attempt.idempotencyKey;
     this.timeoutMs = attempt.timeoutMs;
+    if (attempt.reportFuel !== undefined) this.reportFuel = attempt.reportFuel;
     this.#takeLine = attempt.log;
     this.#clock = clock;
   }

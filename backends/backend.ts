@@ -57,22 +57,79 @@ export interface HttpEndpoint {
 export interface WasmModule {
   readonly kind: "WASM";
   readonly source: WasmSource;
+  /** `sha256:…` of the module's bytes, which they must have. */
   readonly digest?: string;
-  readonly abi: "Auto" | "Direct";
+  /** Of OCI and HTTP sources; absent: `Always` for an OCI reference of the tag `latest` or without one, else `IfNotPresent`. */
+  readonly pullPolicy?: WasmPullPolicy;
+  /** The Secret (`kubernetes.io/dockerconfigjson`) with the credentials of an OCI registry. */
+  readonly pullSecret?: string;
+  /** The key that must have signed the module; absent: none need have. */
+  readonly verify?: WasmPublicKey;
+  readonly abi: "Auto" | WasmAbi;
+  /** The exported function that is called; of WaPC, an operation. */
   readonly entrypoint: string;
-  readonly maxMemoryBytes: number;
+  readonly limits: WasmLimits;
+  readonly capabilities: WasmCapabilities;
+  /** How many calls an instance serves before the next gets a fresh one, from 1. */
+  readonly reuse: number;
+  /** Inline: in the main thread, which only an installation may allow, and only with little fuel and no capabilities. */
+  readonly isolation: "Worker" | "Inline";
 }
+
+/** When a source is asked anew for what the cache has: as Kubernetes has it for images. */
+export type WasmPullPolicy = "Always" | "IfNotPresent" | "Never";
+
+/** A public key in a Secret. */
+export interface WasmPublicKey {
+  readonly secret: string;
+  /** Absent: the Secret's only key, else `cosign.pub`, else `minisign.pub`. */
+  readonly key?: string;
+}
+
+/** What one instance may use, besides time. */
+export interface WasmLimits {
+  readonly maxMemoryBytes: number;
+  /** Units of fuel for one call. */
+  readonly fuel: number;
+}
+
+/** What a module is given beyond its input. */
+export interface WasmCapabilities {
+  /** Host names, or `*.suffix`, that Extism's `http_request` may reach. */
+  readonly allowedHosts: readonly string[];
+  /** WASI's environment, but for what comes from Secrets: that is among the call's secrets, as `env:NAME`. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Extism's and waPC's configuration. */
+  readonly config: Readonly<Record<string, string>>;
+  /** Makes WASI's random numbers the same in every call; absent: the system's. */
+  readonly randomSeed?: string;
+}
+
+/** The calling conventions of modules that are spoken. */
+export type WasmAbi = "Direct" | "Extism" | "WaPC" | "Dagwood";
 
 export type WasmSource =
   | { readonly kind: "File"; readonly file: string }
-  | { readonly kind: "ConfigMapKey"; readonly name: string; readonly key: string };
+  | { readonly kind: "ConfigMapKey"; readonly name: string; readonly key: string }
+  | { readonly kind: "HTTP"; readonly url: string }
+  | { readonly kind: "OCI"; readonly reference: string };
+
+/** What a Processor's source names at one time. */
+export interface ResolvedSource {
+  /** Another one: `load` would load something else. Not for people. */
+  readonly version: string;
+  /** After how many milliseconds it may name something else; absent: it tells by itself, or never does. */
+  readonly checkAgainMs?: number;
+}
 
 /** What a backend found out about what it loaded; the controller puts it into the Processor's status. */
 export interface LoadedModule {
   readonly digest: string;
   readonly bytes: number;
   readonly source: string;
-  readonly abi?: "Direct";
+  /** Of an OCI source: `registry/repository@sha256:…` of the manifest that the reference named. */
+  readonly reference?: string;
+  readonly abi?: WasmAbi;
   readonly imports?: readonly string[];
   readonly exports?: readonly string[];
 }
@@ -91,6 +148,8 @@ export interface BackendContext extends CallContext {
   readonly time?: AttemptTime;
   /** `cutBytes`: what a backend that could not take all of it cut off the text's end, so that the cut's mark counts it. */
   readonly log: (text: string, cutBytes?: number) => void;
+  /** Takes the fuel that the call took, of backends that meter it, whatever came of the call. Absent: nobody asks. */
+  readonly reportFuel?: (units: number) => void;
 }
 
 /** A processor that is ready to be called, and what is known of it. */
@@ -123,8 +182,36 @@ export interface LoadedProcessor extends Processor {
 export interface Backend extends AsyncDisposable {
   readonly kind: BackendKind;
   load(spec: ProcessorSpec, signal: AbortSignal): Promise<LoadedProcessor>;
+  /**
+   * What the source names now, which the next `load` loads; throws what `load` throws of a source. Absent: sources name the same as long as
+   * the spec does.
+   */
+  resolve?(spec: ProcessorSpec, signal: AbortSignal): Promise<ResolvedSource>;
   /** Its pools by name as they are now, for metrics. Absent: it has none. */
   pools?(): ReadonlyMap<string, PoolStats>;
+  /** How its caches of modules do, for metrics. Absent: it has none. */
+  moduleCaches?(): ModuleCaches;
+}
+
+/** Caches of modules, and what they are filled by; counts are since the start. */
+export interface ModuleCaches {
+  readonly memory: ModuleCacheTier;
+  /** Absent: there is none. */
+  readonly disk?: ModuleCacheTier;
+  /** Modules that were compiled, and the seconds that it took. */
+  readonly compiled: number;
+  readonly compileSeconds: number;
+  /** Modules that were refused. */
+  readonly refused: number;
+}
+
+/** One cache. */
+export interface ModuleCacheTier {
+  readonly hits: number;
+  readonly misses: number;
+  readonly evictions: number;
+  /** As they are now. */
+  readonly bytes: number;
 }
 
 /** What every backend is given. */

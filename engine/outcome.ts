@@ -27,9 +27,14 @@ export interface StepError {
   readonly processorCode?: string;
 }
 
+/** What the last attempt of a step or item took, where its backend meters; of a fan-out: its items' together. */
+export interface Metered {
+  readonly fuel?: number;
+}
+
 /** A step that has ended, as it is recorded and as a resumed run takes it back. Of a fan-out: see {@link ItemResult} too. */
 export type StepResult =
-  | {
+  | (Metered & {
       readonly state: "Succeeded";
       /** The step's own output; of an Analyze step the payload that passed through it, of a fan-out the list of its items' outputs. */
       readonly output: Payload;
@@ -37,11 +42,16 @@ export type StepResult =
       /** 0 where none was needed. */
       readonly attempts: number;
       readonly reason?: SuccessReason;
-    }
+    })
   /** `Ignored`: by `onFailure`; its dependents run, and its output is JSON null. */
-  | { readonly state: "Failed"; readonly error: StepError; readonly attempts: number; readonly reason?: "Ignored" }
+  | (Metered & {
+      readonly state: "Failed";
+      readonly error: StepError;
+      readonly attempts: number;
+      readonly reason?: "Ignored";
+    })
   | { readonly state: "Skipped"; readonly reason: SkipReason }
-  | { readonly state: "Cancelled"; readonly reason: SkipReason; readonly attempts: number };
+  | (Metered & { readonly state: "Cancelled"; readonly reason: SkipReason; readonly attempts: number });
 
 /** An item of a fan-out that has ended. */
 export type ItemResult = Exclude<StepResult, { readonly state: "Skipped" }>;

@@ -15,11 +15,24 @@ const manifest: { readonly dependencies: Readonly<Record<string, string>> } = JS
  * standard stream. A name that is imported from one and not here fails the build.
  */
 const lazyBuiltIns: Readonly<Record<string, string>> = {
-  "node:crypto": 'export const createHash = (...args) => process.getBuiltinModule("node:crypto").createHash(...args);',
+  "node:crypto": lazyFunctions("node:crypto", [
+    "createCipheriv",
+    "createHash",
+    "createPublicKey",
+    "getRandomValues",
+    "randomUUID",
+    "verify",
+  ]),
   "node:child_process":
     'export default { spawn: (...args) => process.getBuiltinModule("node:child_process").spawn(...args) };',
   "node:process": "export default globalThis.process;",
 };
+
+function lazyFunctions(module: string, names: readonly string[]): string {
+  return names
+    .map((name) => `export const ${name} = (...args) => process.getBuiltinModule("${module}").${name}(...args);`)
+    .join("\n");
+}
 
 const lazily: Plugin = {
   name: "lazy-built-ins",
@@ -57,7 +70,7 @@ const main = await bundle({ ...options, entryPoints: { main: "controller/main.ts
 // Each worker is one file: workers start in milliseconds.
 const workers = await bundle({
   ...options,
-  entryPoints: { "module-worker": "backends/local/module-worker.ts", worker: "backends/wasm/worker.ts" },
+  entryPoints: { "module-worker": "backends/local/module-worker.ts", worker: "backends/wasm/calls/worker.ts" },
 });
 copyFileSync("backends/rpc/processor.proto", join(out, "processor.proto"));
 chmodSync(join(out, "main.js"), 0o755);

@@ -33,6 +33,39 @@ export interface ConformancePayload {
   readonly contentType: string;
 }
 
+/**
+ * What the answers to a case tell of, beside the payload and the choice of a behaviour: a contract between host and processor may be
+ * unable to say it.
+ */
+export type ConformanceNeed =
+  | "Options"
+  | "ContentType"
+  | "Metadata"
+  | "Secrets"
+  | "Context"
+  | "Failures"
+  | "Log"
+  | "Time";
+
+/** By behaviour; what is not here needs nothing. The README beside this file has the same table. */
+export const conformanceNeeds: Readonly<Record<string, readonly ConformanceNeed[]>> = {
+  analyze: ["ContentType", "Metadata"],
+  metadata: ["Metadata"],
+  options: ["Options", "ContentType"],
+  secret: ["Secrets", "Metadata"],
+  item: ["Context", "Metadata"],
+  log: ["Log", "Secrets"],
+  "log-flood": ["Log"],
+  "secret-failure": ["Log", "Secrets", "Failures"],
+  slow: ["Time"],
+  fail: ["Failures"],
+  invalid: ["Failures"],
+  flaky: ["Options", "Context", "Failures"],
+  "oversize-metadata": ["Metadata"],
+  // There is no such behaviour, which is the answer.
+  sing: ["Failures"],
+};
+
 /** What an Execution's status says of its only step, apart from times and `processor`, and its log. */
 export interface ConformanceRow {
   /** Of the whole run. */
@@ -219,6 +252,7 @@ const limits: readonly ConformanceCase[] = [
   conformanceCase({
     name: "takes an output of just its limit",
     options: { behaviour: "oversize", bytes: 65_536 },
+    input: { ...hello, contentType: "text/plain" },
     maxOutputBytes: 65_536,
     expected: {
       ...succeeded,
@@ -334,3 +368,21 @@ export const conformanceCases: readonly ConformanceCase[] = [
   ...failures,
   ...limits,
 ];
+
+/** What can be given back in the milliseconds that a call has which holds everybody up. */
+const maxQuickBytes = 256 * 1024;
+
+/** The cases for a processor whose contract has no way to say what is in `lacks`, as the README's table has it. */
+export function casesWithout(lacks: readonly ConformanceNeed[]): readonly ConformanceCase[] {
+  return conformanceCases.filter((one) => {
+    const behaviour = behaviourOf(one);
+    const needed = Object.hasOwn(conformanceNeeds, behaviour) ? conformanceNeeds[behaviour] : [];
+    if (lacks.includes("Time") && one.input.bytes.byteLength > maxQuickBytes) return false;
+    return !needed?.some((need) => lacks.includes(need));
+  });
+}
+
+/** The reference processor's behaviour that a case asks for. */
+export function behaviourOf({ options }: ConformanceCase): string {
+  return typeof options.behaviour === "string" ? options.behaviour : "";
+}

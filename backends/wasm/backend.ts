@@ -1,15 +1,22 @@
 import type { Ports } from "../../engine/clock.ts";
 import { MillraceError } from "../../engine/errors.ts";
-import { BytesPayload } from "../../engine/payload.ts";
-import type { Intent, ProcessorRequest, ProcessorResponse } from "../../engine/processor.ts";
-import type { Backend, BackendContext, LoadedModule, LoadedProcessor, ProcessorSpec, WasmModule } from "../backend.ts";
+import type { Backend, LoadedProcessor, ModuleCaches, ProcessorSpec, ResolvedSource, WasmModule } from "../backend.ts";
 import type { PoolStats } from "../pool.ts";
-import type { DirectRequest, DirectResult } from "./abis/direct.ts";
-import { ModuleCache, type ModuleCacheStats } from "./module-cache.ts";
-import { type ReadConfigMapKey, readModuleKey } from "./sources/config-map.ts";
-import { readModuleFile } from "./sources/file.ts";
-import type { SourcedModule } from "./sources/source.ts";
-import { type CallTarget, WasmWorkers } from "./worker-pool.ts";
+import type { Calls, CallTarget } from "./calls/call.ts";
+import { InlineCalls, maxInlineBytes, maxInlineFuel } from "./calls/inline.ts";
+import { smokeTest } from "./calls/smoke.ts";
+import { WasmWorkers } from "./calls/workers.ts";
+import { CacheFolder } from "./modules/cache-folder.ts";
+import { DiskCache, type DiskCacheStats } from "./modules/disk-cache.ts";
+import { ModuleCache, type ModuleCacheStats } from "./modules/module-cache.ts";
+import { type AvailableModule, ModuleLoader } from "./modules/module-loader.ts";
+import { References } from "./modules/references.ts";
+import { RemoteModules } from "./modules/remote-modules.ts";
+import { ModuleNetwork, type NetworkOptions } from "./network/network.ts";
+import { WasmProcessor } from "./processor.ts";
+import type { ReadConfigMapKey } from "./sources/config-map.ts";
+import type { ReadSecret } from "./sources/secret.ts";
+import { ModuleSources } from "./sources/sources.ts";
 
 /** What {@link createWasmBackend} is given. */
 export interface WasmBackendOptions {
@@ -17,6 +24,18 @@ export interface WasmBackendOptions {
   /** Where `source.file` is looked for; absolute. Absent: there are no files. */
   readonly modulesDir?: string;
   readonly readConfigMapKey: ReadConfigMapKey;
+  /** For pull secrets and public keys. Absent: there are no Secrets. */
+  readonly readSecret?: ReadSecret;
+  /** Where modules may be fetched from; default: public addresses only, over verified TLS. */
+  readonly network?: NetworkOptions;
+  /** Where fetched modules are kept; absolute, made if it is not there, and Millrace's own. Absent: in memory only. */
+  readonly cacheDir?: string;
+  /** Of the modules in `cacheDir`; default 1 GiB. */
+  readonly cacheDiskBytes?: number;
+  /** Told what does not work and fails nobody. Default: nobody is. */
+  readonly warn?: (message: string) => void;
+  /** Isolations beyond the default that this installation allows: `Inline`; default none. */
+  readonly allowIsolation?: readonly string[];
   /** The largest module that is accepted, in bytes; default 32 MiB. */
   readonly maxModuleBytes?: number;
   /** Of compiled modules, counted by the bytes of their binaries; default 128 MiB. */
@@ -25,18 +44,23 @@ export interface WasmBackendOptions {
   readonly maxWorkers?: number;
   /** Calls that may wait for a thread; default 10,000. */
   readonly maxWaiters?: number;
+  /** The memory of all calls at a time, each counted as its limit; default: half of the memory that there is. */
+  readonly callMemoryBytes?: number;
 }
 
 const defaultMaxModuleBytes = 32 * 1024 * 1024;
 const defaultCacheBytes = 128 * 1024 * 1024;
+const defaultCacheDiskBytes = 1024 * 1024 * 1024;
 
 /** How the WASM backend is doing, for metrics. */
 export interface WasmBackendStats {
   readonly workers: PoolStats;
   readonly modules: ModuleCacheStats;
+  /** Absent: there is no cache on disk. */
+  readonly disk?: DiskCacheStats;
 }
 
-/** Runs WASM modules that nobody here trusts: admitted once, compiled once, each call in a fresh instance in a worker thread. */
+/** Runs WASM modules that nobody here trusts: admitted once, compiled once, called within limits in a worker thread. */
 export function createWasmBackend(options: WasmBackendOptions): WasmBackend {
   return new WasmBackend(options);
 }
@@ -45,158 +69,169 @@ export function createWasmBackend(options: WasmBackendOptions): WasmBackend {
 export class WasmBackend implements Backend {
   readonly kind = "WASM";
   readonly #options: WasmBackendOptions;
+  /** What guests reach who may. */
+  readonly #network: ModuleNetwork;
   readonly #workers: WasmWorkers;
+  readonly #inline: InlineCalls;
   readonly #cache: ModuleCache;
+  readonly #disk: DiskCache | undefined;
+  readonly #sources: ModuleSources;
+  readonly #remote: RemoteModules;
+  readonly #loader: ModuleLoader;
+  #loads = 0;
 
   constructor(options: WasmBackendOptions) {
     this.#options = options;
-    this.#workers = new WasmWorkers(options);
-    this.#cache = new ModuleCache(
-      (request, signal) => this.#workers.admit(request, signal),
-      options.cacheBytes ?? defaultCacheBytes,
-    );
+    const { clock } = options.ports;
+    const maxModuleBytes = options.maxModuleBytes ?? defaultMaxModuleBytes;
+    // Insecure registries are for modules to come from, and not for modules to reach.
+    this.#network = new ModuleNetwork({ ...options.network, allowInsecureRegistries: [], plainHttp: "All" });
+    this.#workers = new WasmWorkers({ ...options, network: this.#network });
+    this.#inline = new InlineCalls(clock);
+    this.#cache = new ModuleCache({
+      admit: (request, signal) => this.#workers.admit(request, signal),
+      maxBytes: options.cacheBytes ?? defaultCacheBytes,
+      clock,
+    });
+    const folder = folderOf(options);
+    const maxBytes = options.cacheDiskBytes ?? defaultCacheDiskBytes;
+    this.#disk = folder && new DiskCache({ folder, maxBytes, maxModuleBytes });
+    this.#sources = new ModuleSources({ ...options, clock, maxModuleBytes });
+    this.#remote = new RemoteModules({ references: new References(folder), disk: this.#disk, clock });
+    this.#loader = new ModuleLoader({
+      cache: this.#cache,
+      remote: this.#remote,
+      sources: this.#sources,
+      readSecret: options.readSecret,
+    });
   }
 
   pools(): ReadonlyMap<string, PoolStats> {
     return new Map([["wasm-workers", this.#workers.stats]]);
   }
 
+  moduleCaches(): ModuleCaches {
+    const memory = this.#cache.stats;
+    const { compiled, compileSeconds, refused } = memory;
+    const disk = this.#disk?.stats;
+    return { memory, compiled, compileSeconds, refused, ...(disk === undefined ? {} : { disk }) };
+  }
+
   get stats(): WasmBackendStats {
-    return { workers: this.#workers.stats, modules: this.#cache.stats };
+    const workers = this.#workers.stats;
+    const modules = this.#cache.stats;
+    return this.#disk === undefined ? { workers, modules } : { workers, modules, disk: this.#disk.stats };
+  }
+
+  /** As `load`, of the source. */
+  async resolve(spec: ProcessorSpec, signal: AbortSignal): Promise<ResolvedSource> {
+    return await this.#loader.resolve(spec, moduleOf(spec), signal);
   }
 
   /**
-   * Fetches, verifies and compiles.
-   * @throws NotFound (file, ConfigMap, key, entrypoint), PayloadTooLarge, InvalidInput (no module, malformed, another
-   * digest than the pin, fits no ABI), SandboxViolation (path, feature, import, more memory from the start than allowed)
+   * Fetches, verifies, compiles, and tries an instance.
+   * @throws NotFound (file, ConfigMap, key, entrypoint, nothing in the cache), PayloadTooLarge, InvalidInput (no module, malformed, another
+   * digest than the pin, fits no ABI, traps before its entrypoint), SandboxViolation (path, feature, import, signature, address, a limit
+   * before its entrypoint), Unavailable
    */
   async load(spec: ProcessorSpec, signal: AbortSignal): Promise<LoadedProcessor> {
-    const { implementation } = spec;
-    if (implementation.kind !== "WASM") {
-      throw new MillraceError("Internal", `the WASM backend was given a processor of kind ${implementation.kind}`);
-    }
-    const sourced = await this.#read(spec.namespace, implementation, signal);
-    const digest = await digestOffThread(sourced.bytes);
-    checkPin(implementation.digest, digest, sourced.source);
-    const { abi, entrypoint, maxMemoryBytes } = implementation;
-    const module = await this.#cache.get({ bytes: sourced.bytes, digest, abi, entrypoint, maxMemoryBytes }, signal);
-    return new WasmProcessor(
-      spec,
-      this.#workers,
-      { module, entrypoint, maxMemoryBytes },
-      {
-        digest,
-        bytes: sourced.bytes.byteLength,
-        source: sourced.source,
-        abi: module.abi,
-        imports: module.imports,
-        exports: module.exports,
-      },
-    );
+    const module = moduleOf(spec);
+    this.#checkIsolation(module);
+    const available = await this.#loader.load(spec, module, signal);
+    checkInline(module, available);
+    checkCapabilities(module, available);
+    const target = this.#targetOf(module, available);
+    const { capabilities } = module;
+    const { ports } = this.#options;
+    await smokeTest({ calls: this.#workers, target, capabilities, ports }, spec, signal);
+    const calls: Calls = module.isolation === "Inline" ? this.#inline : this.#workers;
+    const pin = this.#disk?.pin(available.facts.digest);
+    const parts = { calls, target, capabilities, module: available.facts };
+    return new WasmProcessor(spec, pin === undefined ? parts : { ...parts, pin });
   }
 
   /** Waits for running calls up to 5 s, then ends all threads. Idempotent. */
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#remote[Symbol.asyncDispose]();
     await this.#cache[Symbol.asyncDispose]();
     await this.#workers[Symbol.asyncDispose]();
+    await this.#disk?.[Symbol.asyncDispose]();
+    await this.#sources[Symbol.asyncDispose]();
+    await this.#network[Symbol.asyncDispose]();
   }
 
-  #read(namespace: string, implementation: WasmModule, signal: AbortSignal): Promise<SourcedModule> {
-    const { source } = implementation;
-    const maxBytes = this.#options.maxModuleBytes ?? defaultMaxModuleBytes;
-    return source.kind === "File"
-      ? readModuleFile(this.#options.modulesDir, source.file, maxBytes, signal)
-      : readModuleKey(this.#options.readConfigMapKey, namespace, source, maxBytes, signal);
+  /** Each load has a target of its own: no two processors, and no two versions of one, share an instance. */
+  #targetOf({ entrypoint, limits, reuse }: WasmModule, { compiled }: AvailableModule): CallTarget {
+    this.#loads += 1;
+    const { module, bytes, abi } = compiled;
+    return { id: `load-${this.#loads}`, module, bytes, abi, entrypoint, limits, reuse };
+  }
+
+  #checkIsolation({ isolation, limits, capabilities }: WasmModule): void {
+    if (isolation === "Worker") return;
+    const field = "spec.wasm.isolation: Inline";
+    if (this.#options.allowIsolation?.includes("Inline") !== true) {
+      throw new MillraceError(
+        "InvalidInput",
+        `${field} runs the module in Millrace's own thread, which this installation does not allow; use Worker, or start with --allow-isolation=Inline`,
+      );
+    }
+    const { allowedHosts, env, randomSeed } = capabilities;
+    if (allowedHosts.length > 0 || Object.keys(env).length > 0 || randomSeed !== undefined) {
+      throw new MillraceError(
+        "InvalidInput",
+        `${field} has neither network nor WASI: leave out spec.wasm.capabilities.allowedHosts, env and randomSeed, or use Worker`,
+      );
+    }
+    if (limits.fuel <= maxInlineFuel) return;
+    throw new MillraceError(
+      "InvalidInput",
+      `${field} holds everybody up while a call lasts: spec.wasm.limits.fuel may be ${maxInlineFuel} at most, and is ${limits.fuel}; lower it, or use Worker`,
+    );
   }
 }
 
-/** `sha256:…`, on a thread of the platform's pool: a large module takes tens of milliseconds. */
-async function digestOffThread(bytes: Uint8Array): Promise<string> {
-  const digest = await crypto.subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>);
-  return `sha256:${Buffer.from(digest).toString("hex")}`;
-}
-
-function checkPin(pin: string | undefined, digest: string, source: string): void {
-  if (pin === undefined || pin === digest) return;
+/** WASI can wait, and its clocks and random numbers are the system's; V8 compiles where a function is first called. */
+function checkInline({ isolation }: WasmModule, { compiled, facts }: AvailableModule): void {
+  if (isolation === "Worker") return;
+  if (compiled.wasi) {
+    throw new MillraceError(
+      "InvalidInput",
+      `spec.wasm.isolation: Inline has no WASI, which the WASM module of ${facts.source} imports; build it without, or use Worker`,
+    );
+  }
+  if (compiled.bytes <= maxInlineBytes) return;
   throw new MillraceError(
     "InvalidInput",
-    `The WASM module of ${source} has the digest ${digest}, but spec.wasm.digest pins ${pin}. Pin the new one if the change is meant.`,
+    `spec.wasm.isolation: Inline takes modules of ${maxInlineBytes} bytes at most, as compiling holds everybody up; that of ${facts.source} has ${compiled.bytes}. Build it smaller, or use Worker`,
   );
 }
 
-/** One loaded module as a processor. */
-class WasmProcessor implements LoadedProcessor {
-  readonly name: string;
-  readonly intent: Intent;
-  readonly module: LoadedModule;
-  readonly digests: readonly string[];
-  readonly maxConcurrency: number;
-  readonly #workers: WasmWorkers;
-  readonly #target: CallTarget;
-  readonly #maxOutputBytes: number;
-  readonly #calls = new Set<Promise<ProcessorResponse>>();
+/** What a module has no way to use is refused, not ignored: its author, or who deploys it, expects something of it. */
+function checkCapabilities({ capabilities }: WasmModule, { compiled, facts }: AvailableModule): void {
+  const { allowedHosts, config, env, randomSeed } = capabilities;
+  const unusable = [
+    allowedHosts.length > 0 && compiled.abi !== "Extism" ? "allowedHosts (the ABI Extism alone makes requests)" : [],
+    Object.keys(config).length > 0 && !["Extism", "WaPC"].includes(compiled.abi)
+      ? "config (the ABIs Extism and WaPC alone read it)"
+      : [],
+    Object.keys(env).length > 0 && !compiled.wasi ? "env (WASI alone has an environment)" : [],
+    randomSeed !== undefined && !compiled.wasi ? "randomSeed (WASI alone has random numbers)" : [],
+  ].flat();
+  if (unusable.length === 0) return;
+  const what = `${compiled.abi}${compiled.wasi ? ", over WASI" : ""}`;
+  throw new MillraceError(
+    "InvalidInput",
+    `spec.wasm.capabilities: the WASM module of ${facts.source} (${what}) has no way to use ${unusable.join(", ")}. Leave it out, or build the module so that it has.`,
+  );
+}
 
-  constructor(spec: ProcessorSpec, workers: WasmWorkers, target: CallTarget, module: LoadedModule) {
-    this.name = spec.name;
-    this.intent = spec.intent;
-    this.module = module;
-    this.digests = [module.digest];
-    this.maxConcurrency = workers.maxPerProcessor;
-    this.#workers = workers;
-    this.#target = target;
-    this.#maxOutputBytes = spec.limits.maxOutputBytes;
-  }
+function folderOf({ cacheDir, ports, warn }: WasmBackendOptions): CacheFolder | undefined {
+  if (cacheDir === undefined) return undefined;
+  return new CacheFolder({ dir: cacheDir, clock: ports.clock, warn: warn ?? (() => undefined) });
+}
 
-  process(request: ProcessorRequest, context: BackendContext): Promise<ProcessorResponse> {
-    const call = this.#run(request, context).finally(() => this.#calls.delete(call));
-    this.#calls.add(call);
-    return call;
-  }
-
-  /** Waits for the calls in flight. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.allSettled(this.#calls);
-  }
-
-  async #run(request: ProcessorRequest, context: BackendContext): Promise<ProcessorResponse> {
-    const payload = await request.payload.bytes(context.signal);
-    const plain = this.#plain(payload, request, context);
-    const { execution, signal, time, log } = context;
-    const owner = { namespace: execution.namespace, processor: this.name };
-    const call = { target: this.#target, request: plain, owner, signal, time, log };
-    return this.#response(await this.#workers.call(call));
-  }
-
-  #plain(payload: Uint8Array, request: ProcessorRequest, context: BackendContext): DirectRequest {
-    const { execution, step, item, attempt, idempotencyKey, timeoutMs, traceparent, secrets } = context;
-    return {
-      payload,
-      contentType: request.payload.contentType,
-      metadata: request.metadata,
-      options: request.options,
-      context: {
-        execution,
-        step,
-        ...(item === undefined ? {} : { item }),
-        attempt,
-        idempotencyKey,
-        timeoutMs,
-        ...(traceparent === undefined ? {} : { traceparent }),
-      },
-      secrets,
-      maxOutputBytes: this.#maxOutputBytes,
-    };
-  }
-
-  #response(result: DirectResult): ProcessorResponse {
-    if (result.kind === "Output") {
-      return { ok: true, payload: new BytesPayload(result.payload, result.contentType), metadata: result.metadata };
-    }
-    if (result.kind === "Failure") return { ok: false, error: result.error, metadata: result.metadata };
-    // In the words of call.ts, which would say the same of a result that had been copied out.
-    throw new MillraceError(
-      "PayloadTooLarge",
-      `the output of ${this.name}: ${result.bytes} bytes, over the limit of ${this.#maxOutputBytes} bytes (maxOutputSize)`,
-    );
-  }
+function moduleOf({ implementation }: ProcessorSpec): WasmModule {
+  if (implementation.kind === "WASM") return implementation;
+  throw new MillraceError("Internal", `the WASM backend was given a processor of kind ${implementation.kind}`);
 }

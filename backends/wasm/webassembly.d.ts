@@ -20,10 +20,14 @@ declare namespace WebAssembly {
   class Memory {
     constructor(descriptor: { initial: number; maximum?: number });
     readonly buffer: ArrayBuffer;
+    /** By pages of 64 KiB. Throws a RangeError where there is no room. */
+    grow(pages: number): number;
   }
 
   class Global {
-    readonly value: unknown;
+    constructor(descriptor: { value: "i64"; mutable: boolean }, value: bigint);
+    /** Of an i64, a bigint. */
+    value: unknown;
   }
 
   class CompileError extends Error {}

@@ -149,16 +149,77 @@ export const schemas: Readonly<Record<Kind, StructuralSchema>> = {
           wasm: {
             type: "object",
             required: ["source"],
+            "x-kubernetes-validations": [
+              {
+                rule: "!has(self.pullPolicy) || has(self.source.oci) || has(self.source.http)",
+                fieldPath: ".pullPolicy",
+                message:
+                  "pullPolicy is for modules that are fetched, by source.oci or source.http: a ConfigMap is watched and a file looked at without it",
+              },
+              {
+                rule: "!has(self.pullSecretRef) || has(self.source.oci)",
+                fieldPath: ".pullSecretRef",
+                message: "pullSecretRef has the credentials of a registry and goes with source.oci alone",
+              },
+              {
+                rule: "self.isolation != 'Inline' || self.limits.fuel <= 5000000",
+                fieldPath: ".limits.fuel",
+                message:
+                  "with isolation Inline, where nothing else can stop a call, limits.fuel must be set to at most 5000000",
+              },
+              {
+                rule: "self.isolation != 'Inline' || !has(self.capabilities) || !has(self.capabilities.allowedHosts) || self.capabilities.allowedHosts.size() == 0",
+                fieldPath: ".capabilities.allowedHosts",
+                message:
+                  "with isolation Inline a module has no network: leave allowedHosts out, or use isolation Worker",
+              },
+              {
+                rule: "self.isolation != 'Inline' || !has(self.capabilities) || !has(self.capabilities.env) || self.capabilities.env.size() == 0",
+                fieldPath: ".capabilities.env",
+                message:
+                  "with isolation Inline a module has no WASI and no environment: leave env out, or use isolation Worker",
+              },
+              {
+                rule: "self.isolation != 'Inline' || !has(self.capabilities) || !has(self.capabilities.randomSeed)",
+                fieldPath: ".capabilities.randomSeed",
+                message:
+                  "with isolation Inline a module has no WASI and no random numbers: leave randomSeed out, or use isolation Worker",
+              },
+            ],
             properties: {
               source: {
                 type: "object",
                 "x-kubernetes-validations": [
                   {
-                    rule: "(has(self.configMapKeyRef) ? 1 : 0) + (has(self.file) ? 1 : 0) == 1",
-                    message: "exactly one of configMapKeyRef and file must be set",
+                    rule: "(has(self.oci) ? 1 : 0) + (has(self.http) ? 1 : 0) + (has(self.configMapKeyRef) ? 1 : 0) + (has(self.file) ? 1 : 0) == 1",
+                    message: "exactly one of oci, http, configMapKeyRef and file must be set",
                   },
                 ],
                 properties: {
+                  oci: {
+                    type: "string",
+                    minLength: 1,
+                    maxLength: 512,
+                    "x-kubernetes-validations": [
+                      {
+                        rule: "self.matches('^([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\\\\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*(:(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3}))?/)?[a-z0-9]+((\\\\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\\\\.|_|__|-+)[a-z0-9]+)*)*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?$')",
+                        message:
+                          "must be a reference such as ghcr.io/acme/words:1.2 or ghcr.io/acme/words@sha256:…, without a scheme; the repository is in lower case",
+                      },
+                    ],
+                  },
+                  http: {
+                    type: "string",
+                    minLength: 1,
+                    maxLength: 2048,
+                    "x-kubernetes-validations": [
+                      {
+                        rule: "self.matches('^https?://([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\\\\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*|\\\\[[0-9A-Fa-f:.]+\\\\])(:(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3}))?([/?][!-~]*)?$') && !self.contains('#')",
+                        message:
+                          "must be https://host[:port]/path (http:// only for hosts of --insecure-registry) in printable ASCII, without a user, blanks and '#', such as https://example.com/words.wasm",
+                      },
+                    ],
+                  },
                   configMapKeyRef: {
                     type: "object",
                     required: ["name", "key"],
@@ -192,7 +253,27 @@ export const schemas: Readonly<Record<Kind, StructuralSchema>> = {
                   },
                 ],
               },
-              abi: { type: "string", enum: ["Auto", "Direct"], default: "Auto" },
+              pullPolicy: { type: "string", enum: ["Always", "IfNotPresent", "Never"] },
+              pullSecretRef: {
+                type: "object",
+                required: ["name"],
+                properties: { name: { type: "string", minLength: 1, maxLength: 253 } },
+              },
+              verify: {
+                type: "object",
+                required: ["publicKeySecretRef"],
+                properties: {
+                  publicKeySecretRef: {
+                    type: "object",
+                    required: ["name"],
+                    properties: {
+                      name: { type: "string", minLength: 1, maxLength: 253 },
+                      key: { type: "string", minLength: 1, maxLength: 253 },
+                    },
+                  },
+                },
+              },
+              abi: { type: "string", enum: ["Auto", "Direct", "Extism", "WaPC", "Dagwood"], default: "Auto" },
               entrypoint: { type: "string", minLength: 1, maxLength: 128, default: "process" },
               limits: {
                 type: "object",
@@ -210,8 +291,119 @@ export const schemas: Readonly<Record<Kind, StructuralSchema>> = {
                       },
                     ],
                   },
+                  fuel: {
+                    type: "integer",
+                    format: "int64",
+                    minimum: 1,
+                    maximum: 100000000000000,
+                    default: 10000000000,
+                  },
                 },
               },
+              capabilities: {
+                type: "object",
+                properties: {
+                  allowedHosts: {
+                    type: "array",
+                    "x-kubernetes-list-type": "set",
+                    maxItems: 64,
+                    items: {
+                      type: "string",
+                      minLength: 1,
+                      maxLength: 253,
+                      "x-kubernetes-validations": [
+                        {
+                          rule: "self.matches('^([*]\\\\.)?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\\\\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$')",
+                          message:
+                            "must be a host in lower case, without scheme, port and path, such as api.example.com, or *.example.com for all names below it",
+                        },
+                      ],
+                    },
+                  },
+                  env: {
+                    type: "array",
+                    "x-kubernetes-list-type": "map",
+                    "x-kubernetes-list-map-keys": ["name"],
+                    maxItems: 64,
+                    items: {
+                      type: "object",
+                      required: ["name"],
+                      "x-kubernetes-validations": [
+                        {
+                          rule: "(has(self.value) ? 1 : 0) + (has(self.valueFrom) ? 1 : 0) == 1",
+                          message: "exactly one of value and valueFrom must be set",
+                        },
+                      ],
+                      properties: {
+                        name: {
+                          type: "string",
+                          minLength: 1,
+                          maxLength: 128,
+                          "x-kubernetes-validations": [
+                            {
+                              rule: "self.matches('^[A-Za-z_][A-Za-z0-9_]*$')",
+                              message:
+                                "must be letters, digits and '_' that do not begin with a digit, such as LOG_LEVEL",
+                            },
+                          ],
+                        },
+                        value: {
+                          type: "string",
+                          maxLength: 4096,
+                          "x-kubernetes-validations": [
+                            {
+                              rule: "self.matches('^[^\\\\x00]*$')",
+                              message: "must have no character NUL, which ends a variable",
+                            },
+                          ],
+                        },
+                        valueFrom: {
+                          type: "object",
+                          required: ["secretKeyRef"],
+                          properties: {
+                            secretKeyRef: {
+                              type: "object",
+                              required: ["name", "key"],
+                              properties: {
+                                name: { type: "string", minLength: 1, maxLength: 253 },
+                                key: { type: "string", minLength: 1, maxLength: 253 },
+                              },
+                            },
+                          },
+                        },
+                      },
+                    },
+                  },
+                  config: {
+                    type: "array",
+                    "x-kubernetes-list-type": "map",
+                    "x-kubernetes-list-map-keys": ["name"],
+                    maxItems: 64,
+                    items: {
+                      type: "object",
+                      required: ["name", "value"],
+                      properties: {
+                        name: {
+                          type: "string",
+                          minLength: 1,
+                          maxLength: 128,
+                          "x-kubernetes-validations": [
+                            {
+                              rule: "!self.startsWith('millrace.')",
+                              message:
+                                "names that begin with 'millrace.' are Millrace's own, by which it tells a module of the call; choose another",
+                            },
+                          ],
+                        },
+                        value: { type: "string", maxLength: 16384 },
+                      },
+                    },
+                  },
+                  randomSeed: { type: "string", minLength: 1, maxLength: 128 },
+                },
+              },
+              reuse: { type: "integer", format: "int32", minimum: 1, maximum: 10000, default: 1 },
+              isolation: { type: "string", enum: ["Worker", "Inline"], default: "Worker" },
             },
           },
           options: {
@@ -417,7 +609,8 @@ export const schemas: Readonly<Record<Kind, StructuralSchema>> = {
             properties: {
               digest: { type: "string", maxLength: 128 },
               bytes: { type: "integer", format: "int64", minimum: 0 },
-              source: { type: "string", maxLength: 1024 },
+              source: { type: "string", maxLength: 4096 },
+              reference: { type: "string", maxLength: 1024 },
               abi: { type: "string", maxLength: 64 },
               imports: {
                 type: "array",
@@ -1639,6 +1832,7 @@ export const schemas: Readonly<Record<Kind, StructuralSchema>> = {
                 attempts: { type: "integer", format: "int32", minimum: 0 },
                 startTime: { type: "string", format: "date-time", maxLength: 64 },
                 durationMs: { type: "integer", format: "int64", minimum: 0 },
+                fuel: { type: "integer", format: "int64", minimum: 0 },
                 output: {
                   type: "object",
                   properties: {

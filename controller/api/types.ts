@@ -74,9 +74,17 @@ export interface ConfigMapKeyRef {
   readonly key: string;
 }
 /**
- * Where the module comes from: exactly one of `configMapKeyRef` and `file`.
+ * Where the module comes from: exactly one of `oci`, `http`, `configMapKeyRef` and `file`.
  */
 export interface WasmSource {
+  /**
+   * An artifact or image of an OCI registry, as `registry/repository:tag`, `…@sha256:…` or both, for example `ghcr.io/acme/words:1.2`. Without a registry: Docker Hub; without a tag: `latest`.
+   */
+  readonly oci?: string;
+  /**
+   * Where the module can be fetched, for example `https://example.com/words.wasm`. `http://` only where the installation allows it for that host (--insecure-registry).
+   */
+  readonly http?: string;
   readonly configMapKeyRef?: ConfigMapKeyRef;
   /**
    * The module's path, relative to the modules directory of the controller, for example `words.wasm`. No part of it may begin with a dot.
@@ -84,32 +92,45 @@ export interface WasmSource {
   readonly file?: string;
 }
 /**
- * What one instance of the module may use, besides the time of spec.timeout.
+ * A Secret of the type kubernetes.io/dockerconfigjson in the same namespace, with the credentials of the registry; with `oci` alone.
+ */
+export interface PullSecretRef {
+  /**
+   * The name of the Secret.
+   */
+  readonly name: string;
+}
+/**
+ * A Secret in the same namespace that holds the public key, of cosign (PEM) or of minisign.
+ */
+export interface PublicKeySecretRef {
+  /**
+   * The name of the Secret.
+   */
+  readonly name: string;
+  /**
+   * The key in its `data`. Absent: its only one, else `cosign.pub`, else `minisign.pub`.
+   */
+  readonly key?: string;
+}
+/**
+ * Who must have signed the module; one without a signature that fits is refused.
+ */
+export interface WasmVerification {
+  readonly publicKeySecretRef: PublicKeySecretRef;
+}
+/**
+ * What a call may use, besides the time of spec.timeout.
  */
 export interface WasmLimits {
   /**
    * The most linear memory an instance may have, in bytes or with a suffix k, M, G, Ki, Mi or Gi: 64Mi unless said otherwise, at most 4Gi. Growth beyond it fails.
    */
   readonly memory: number | string;
-}
-/**
- * A WebAssembly module, run in a sandbox with limits of memory and time.
- */
-export interface WasmSpec {
-  readonly source: WasmSource;
   /**
-   * Pins the module's content: `sha256:` and 64 lower-case hexadecimal digits. A module with another content is refused. Absent: whatever the source holds; the digest found is in status.module.
+   * The most instructions that a call may take, as they are counted in the module: 10000000000 unless said otherwise, at most 100000000000000. The same call of the same module takes the same on every machine; what it took is in the step's row.
    */
-  readonly digest?: string;
-  /**
-   * The contract between Millrace and the module. Auto (default): found from the module's imports and exports. Direct: Millrace's own, two exported functions and a memory.
-   */
-  readonly abi: "Auto" | "Direct";
-  /**
-   * The exported function that is called: `process` unless said otherwise.
-   */
-  readonly entrypoint: string;
-  readonly limits: WasmLimits;
+  readonly fuel: number;
 }
 /**
  * A key of a Secret in the same namespace.
@@ -123,6 +144,96 @@ export interface SecretKeyRef {
    * The key in its `data`.
    */
   readonly key: string;
+}
+/**
+ * Where its value comes from.
+ */
+export interface WasmEnvSource {
+  readonly secretKeyRef: SecretKeyRef;
+}
+/**
+ * One variable: exactly one of `value` and `valueFrom`.
+ */
+export interface WasmEnvVar {
+  /**
+   * Its name: letters, digits and '_', no digit first, for example `LOG_LEVEL`.
+   */
+  readonly name: string;
+  /**
+   * Its value.
+   */
+  readonly value?: string;
+  readonly valueFrom?: WasmEnvSource;
+}
+/**
+ * One setting.
+ */
+export interface WasmConfigEntry {
+  /**
+   * Its name. Those that begin with `millrace.` are Millrace's own.
+   */
+  readonly name: string;
+  /**
+   * Its value.
+   */
+  readonly value: string;
+}
+/**
+ * What the module may do besides computing. Absent: nothing.
+ */
+export interface WasmCapabilities {
+  /**
+   * Hosts that its HTTP requests may go to, at most 64: a name such as `api.example.com`, or `*.example.com` for all names below it.
+   *
+   * Items: A host.
+   */
+  readonly allowedHosts?: readonly string[];
+  /**
+   * Environment variables of WASI, at most 64.
+   */
+  readonly env?: readonly WasmEnvVar[];
+  /**
+   * Settings that the module reads as its ABI has it (Extism's config, an operation of WaPC), at most 64.
+   */
+  readonly config?: readonly WasmConfigEntry[];
+  /**
+   * With it, WASI's random numbers are the same in every call, made from this text. Absent: the system's.
+   */
+  readonly randomSeed?: string;
+}
+/**
+ * A WebAssembly module, run in a sandbox with limits of memory, instructions and time, and with the capabilities given here alone.
+ */
+export interface WasmSpec {
+  readonly source: WasmSource;
+  /**
+   * Pins the module's content: `sha256:` and 64 lower-case hexadecimal digits. A module with another content is refused. Absent: whatever the source holds; the digest found is in status.module.
+   */
+  readonly digest?: string;
+  /**
+   * Of `oci` and `http`, when the source is asked. Always: once a minute, whether it names another module now. IfNotPresent: when no copy is kept here. Never: a copy must be here. Absent: Always for an `oci` of the tag `latest` or without tag and digest, else IfNotPresent.
+   */
+  readonly pullPolicy?: "Always" | "IfNotPresent" | "Never";
+  readonly pullSecretRef?: PullSecretRef;
+  readonly verify?: WasmVerification;
+  /**
+   * The contract between Millrace and the module. Auto (default): found from the module's imports and exports, tried in the order Direct (Millrace's own), Extism, WaPC, Dagwood.
+   */
+  readonly abi: "Auto" | "Direct" | "Extism" | "WaPC" | "Dagwood";
+  /**
+   * The exported function that is called: `process` unless said otherwise. Of WaPC, the operation.
+   */
+  readonly entrypoint: string;
+  readonly limits: WasmLimits;
+  readonly capabilities?: WasmCapabilities;
+  /**
+   * Calls that an instance serves before the next one gets a fresh instance, from 1 to 10000; 1 unless said otherwise. Above 1 a call sees what those before it left in memory.
+   */
+  readonly reuse: number;
+  /**
+   * Where the module runs. Worker (default): in a pool of worker threads. Inline: in the controller's own thread, for pure functions of microseconds; only with limits.fuel of at most 5000000, and where the installation allows it (--allow-isolation).
+   */
+  readonly isolation: "Worker" | "Inline";
 }
 /**
  * One secret.
@@ -285,6 +396,10 @@ export interface ModuleStatus {
    * Where it was read from.
    */
   readonly source?: string;
+  /**
+   * Of an OCI source: the manifest that its reference named, as `registry/repository@sha256:…`.
+   */
+  readonly reference?: string;
   /**
    * The contract it is called by.
    */
@@ -1053,6 +1168,10 @@ export interface StepRow {
    * How long the step took from the start of its first attempt to its end, waits between attempts included, in milliseconds.
    */
   readonly durationMs?: number;
+  /**
+   * What its last attempt took, in the units of wasm.limits.fuel, also if it failed; of a fan-out its items' last attempts together. Absent: it was not metered, or needed no attempt.
+   */
+  readonly fuel?: number;
   readonly output?: PayloadRow;
   /**
    * What the processor said about its payload, at most 8 KiB; larger metadata is in `metadataPayload`.

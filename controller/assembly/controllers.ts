@@ -1,3 +1,4 @@
+import type { ModuleCaches } from "../../backends/backend.ts";
 import type { PoolStats } from "../../backends/pool.ts";
 import { SlidingRetryBudgets } from "../../engine/run/retry-budget.ts";
 import type { KubernetesObject } from "../api/client.ts";
@@ -101,6 +102,11 @@ export class Controllers {
     return this.#options.backends.pools();
   }
 
+  /** Undefined: no WASM module was needed so far. */
+  get moduleCaches(): ModuleCaches | undefined {
+    return this.#options.backends.moduleCaches();
+  }
+
   get all(): readonly Controlled[] {
     return [this.processors, this.pipelines, this.executions];
   }
@@ -151,9 +157,10 @@ export class Controllers {
 
   #newProcessorReconciler(): ProcessorReconciler {
     const { runtime, backends } = this.#options;
-    const { ports, schemas, events } = runtime;
+    const { ports, schemas, events, logger } = runtime;
     return new ProcessorReconciler({
       ports,
+      logger,
       schemas,
       events,
       backends,

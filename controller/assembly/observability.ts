@@ -1,7 +1,8 @@
 import type { StoreBudget } from "../payloads/store-budget.ts";
 import { type HealthCheck, type ListenAddress, type ProbeServerOptions, startProbeServer } from "../runtime/health.ts";
-import type { GaugeSource } from "../runtime/metrics.ts";
+import type { MetricSource } from "../runtime/metrics.ts";
 import type { Controllers } from "./controllers.ts";
+import { moduleCounters, moduleGauges } from "./module-metrics.ts";
 import type { Runtime } from "./runtime.ts";
 
 export interface Observed {
@@ -28,7 +29,9 @@ const maxSilentMs = 300_000;
 /** Serves `/healthz`, `/readyz` and `/metrics`, where they were asked for. */
 export async function observe(observed: Observed, opened: AsyncDisposableStack): Promise<BoundPorts> {
   const { runtime, options } = observed;
-  for (const source of gauges(observed)) runtime.metrics.addGauge(source);
+  const { controllers } = observed;
+  for (const source of [...gauges(observed), ...moduleGauges(controllers)]) runtime.metrics.addGauge(source);
+  for (const source of moduleCounters(controllers)) runtime.metrics.addCounter(source);
   const server = probeServer(observed);
   if (server === undefined) return {};
   const started = opened.use(await startProbeServer(server));
@@ -69,7 +72,7 @@ function healthChecks({ controllers }: Observed): readonly HealthCheck[] {
   ];
 }
 
-function gauges({ controllers, runtime, store }: Observed): readonly GaugeSource[] {
+function gauges({ controllers, runtime, store }: Observed): readonly MetricSource[] {
   const { versions, execution, configMaps } = controllers;
   const { budget } = runtime;
   return [
@@ -148,7 +151,7 @@ function gauges({ controllers, runtime, store }: Observed): readonly GaugeSource
 }
 
 /** One sample for each name that `read` gives, as the label `state`. */
-function gauge(name: string, help: string, read: () => Readonly<Record<string, number>>): GaugeSource {
+function gauge(name: string, help: string, read: () => Readonly<Record<string, number>>): MetricSource {
   return {
     name,
     help,

@@ -7,7 +7,8 @@ import { NamespaceUids } from "../payloads/namespaces.ts";
 import type { StoreLimits } from "../payloads/store-budget.ts";
 import { runRevisionSweep } from "../pipeline/revision-sweep.ts";
 import { configMapKeyReader } from "../processor/config-map-key.ts";
-import { type Backends, createBackends } from "../processor/load.ts";
+import { type Backends, type BackendsOptions, createBackends, type ModuleOptions } from "../processor/load.ts";
+import { secretReader } from "../processor/secret-reader.ts";
 import { deadline } from "../runtime/deadline.ts";
 import type { ListenAddress } from "../runtime/health.ts";
 import { LeaderElector, type Leadership } from "../runtime/lease.ts";
@@ -38,6 +39,8 @@ export interface ControllerOptions {
   /** Absent: none. */
   readonly payloadLimits?: StoreLimits;
   readonly allowIsolation: readonly string[];
+  /** Of WASM modules that are fetched. */
+  readonly modules: ModuleOptions;
   /** Executions of one namespace that run at the same time; default 0: any number. */
   readonly maxExecutionsPerNamespace?: number;
   /** Absent: not served. */
@@ -103,7 +106,7 @@ async function build(
   opened: AsyncDisposableStack,
   interrupted: AbortSignal,
 ): Promise<Parts> {
-  const { ports, version, namespaces, allowIsolation, pluginsDir, modulesDir, lease } = options;
+  const { ports, namespaces, lease } = options;
   await checkDirectories(options);
   const runtime = opened.use(createRuntime(options));
   const { client } = runtime;
@@ -113,9 +116,7 @@ async function build(
   const { store, sweeper } = openStore(options, runtime, uids);
   opened.use(store);
   await store.count(interrupted);
-  const directories = { ...(pluginsDir && { pluginsDir }), ...(modulesDir && { modulesDir }) };
-  const readConfigMapKey = configMapKeyReader(client);
-  const backends = opened.use(createBackends({ ports, version, allowIsolation, readConfigMapKey, ...directories }));
+  const backends = opened.use(createBackends(backendsOptions(options, runtime)));
   const { maxExecutionsPerNamespace = 0 } = options;
   const payloads = store;
   const controllers = new Controllers({ runtime, backends, payloads, uids, namespaces, maxExecutionsPerNamespace });
@@ -124,6 +125,23 @@ async function build(
   opened.use(controllers.secrets);
   opened.use(controllers.versions);
   return { options, runtime, backends, store, sweeper, uids, controllers };
+}
+
+function backendsOptions(
+  { version, allowIsolation, modules, pluginsDir, modulesDir }: ControllerOptions,
+  { client, ports, logger }: Runtime,
+): BackendsOptions {
+  return {
+    ports,
+    version,
+    allowIsolation,
+    modules,
+    readConfigMapKey: configMapKeyReader(client),
+    readSecret: secretReader(client),
+    warn: (message) => logger.warn({}, message),
+    ...(pluginsDir && { pluginsDir }),
+    ...(modulesDir && { modulesDir }),
+  };
 }
 
 /** The store, and what makes room in it: each needs the other. */

@@ -9,9 +9,10 @@ import { refusalOfServer } from "../payloads/addresses.ts";
 import type { ListenAddress } from "../runtime/health.ts";
 import type { LogLevel } from "../runtime/logger.ts";
 import { type CliContext, CliError, exitCodes } from "./context.ts";
+import { type ModuleFlags, moduleOptions, modulesFrom } from "./module-options.ts";
 
 /** What commander makes of the flags. */
-interface Flags {
+interface Flags extends ModuleFlags {
   readonly kubeconfig?: string;
   readonly context?: string;
   readonly namespace: readonly string[];
@@ -52,7 +53,8 @@ export function controllerCommand(context: CliContext): Command {
     )
     .addHelpText("after", examples)
     .action(async (flags: Flags) => run(flags, context));
-  for (const option of [...clusterOptions(), ...processOptions(), ...addressOptions()]) command.addOption(option);
+  for (const option of [...clusterOptions(), ...processOptions(), ...moduleOptions(), ...addressOptions()])
+    command.addOption(option);
   return command;
 }
 
@@ -179,6 +181,7 @@ async function optionsFrom(flags: Flags, context: CliContext): Promise<Omit<Cont
     namespaces: flags.namespace,
     allowIsolation: flags.allowIsolation,
     payloadsDir: resolve(context.cwd, flags.payloadsDir ?? defaultPayloadsDir(context)),
+    modules: await modulesFrom(flags, context),
     payloadLimits: {
       ...(flags.payloadStoreSize && { totalBytes: flags.payloadStoreSize }),
       ...(flags.payloadStoreNamespaceSize && { namespaceBytes: flags.payloadStoreNamespaceSize }),

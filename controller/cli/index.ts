@@ -16,6 +16,7 @@ const commands: Readonly<Record<string, Entry>> = {
   run: { group: here, load: async (context) => (await import("./run/run.ts")).runCommand(context) },
   validate: { group: here, load: async (context) => (await import("./validate.ts")).validateCommand(context) },
   graph: { group: here, load: async (context) => (await import("./graph/graph.ts")).graphCommand(context) },
+  wasm: { group: here, load: async (context) => (await import("./wasm/wasm.ts")).wasmCommand(context) },
   create: { group: cluster, load: async (context) => (await import("./cluster/create.ts")).createCommand(context) },
   inspect: { group: cluster, load: async (context) => (await import("./inspect/inspect.ts")).inspectCommand(context) },
   logs: { group: cluster, load: async (context) => (await import("./cluster/logs.ts")).logsCommand(context) },
@@ -54,6 +55,7 @@ Examples:
   millrace run -f manifests/ article --input @book.txt     run a Pipeline here, without a cluster
   millrace validate -f manifests/                          check manifests as the API server would
   millrace graph -f manifests/ article -o mermaid          draw a Pipeline
+  millrace wasm check words.wasm                           see what a WebAssembly module is and takes
   millrace create article --input @book.txt --wait         run a Pipeline in the cluster
   millrace inspect article-x7k2p --watch                   see how an Execution goes
   millrace logs article-x7k2p count                        print what a step logged

@@ -11,6 +11,8 @@ export interface ItemRecord {
   readonly index: number;
   readonly state: StepState;
   readonly attempts: number;
+  /** What its last attempt took, where that is metered. */
+  readonly fuel?: number;
   /** Why it is so: a result of the step's `cache` or of the run named by `retryFrom`, or a failure that is ignored. */
   readonly reason?: StepReason;
   /** Up to 4 KiB as a value, as a row has it: ten thousand small results are no ten thousand payloads. */

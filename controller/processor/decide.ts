@@ -1,6 +1,6 @@
 import type { Implementation } from "../../backends/backend.ts";
 import type { Random } from "../../engine/clock.ts";
-import type { Refusal } from "./refusal.ts";
+import { isFetched, type Refusal } from "./refusal.ts";
 import type { Candidate, Holding } from "./versions.ts";
 
 /** What is to be done with a Processor that exists. */
@@ -26,8 +26,14 @@ export function decide(candidate: Candidate, holding: Holding, nowMs: number): D
 const firstRetryMs = 1_000;
 const lastRetryMs = 60_000;
 
-/** Nothing tells when a file appears in the plugins or modules directory. */
+/** The longest that somebody who asks to be left alone is. */
+const lastRetryAfterMs = 600_000;
+
+/** Nothing tells when something beside a file, or in the plugins directory, has changed. */
 const fileRetryMs = 30_000;
+
+/** Nor when something is pushed, signed, or may be read by now. */
+const fetchedRetryMs = 60_000;
 
 /** When a refused candidate is worth another try by itself, in milliseconds from now; undefined: never. */
 export function retryAfterMs(
@@ -36,10 +42,34 @@ export function retryAfterMs(
   failures: number,
   random: Random,
 ): number | undefined {
-  if (refusal.duration === "Transient") {
-    return jittered(Math.min(lastRetryMs, firstRetryMs * 2 ** Math.min(failures, 10)), random);
-  }
-  return implementation !== undefined && isFile(implementation) ? jittered(fileRetryMs, random) : undefined;
+  if (refusal.duration === "Transient") return transientRetryMs(refusal, failures, random);
+  if (implementation === undefined) return undefined;
+  if (isFetched(implementation)) return jittered(fetchedRetryMs, random);
+  return isFile(implementation) ? jittered(fileRetryMs, random) : undefined;
+}
+
+/** While a module's file is not there it is looked for as often as it is looked at when it is. */
+const fileAgainMs = 5_000;
+
+/** When a source that could not tell what it names is worth another question, in milliseconds from now; undefined: never. */
+export function resolveAgainMs(
+  refusal: Refusal,
+  implementation: Implementation,
+  failures: number,
+  random: Random,
+): number | undefined {
+  if (refusal.duration === "Permanent" && isFile(implementation)) return jittered(fileAgainMs, random);
+  return retryAfterMs(refusal, implementation, failures, random);
+}
+
+/** When to ask a source again that wants to be asked so often, in milliseconds from now. */
+export function checkAfterMs(checkAgainMs: number, random: Random): number {
+  return jittered(checkAgainMs, random);
+}
+
+function transientRetryMs({ retryAfterMs: wantedMs = 0 }: Refusal, failures: number, random: Random): number {
+  const ownMs = jittered(Math.min(lastRetryMs, firstRetryMs * 2 ** Math.min(failures, 10)), random);
+  return Math.max(ownMs, Math.min(wantedMs, lastRetryAfterMs));
 }
 
 function isFile(implementation: Implementation): boolean {

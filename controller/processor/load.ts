@@ -1,6 +1,27 @@
-import type { Backend, BackendKind, LoadedProcessor, ProcessorSpec } from "../../backends/backend.ts";
+import type {
+  Backend,
+  BackendKind,
+  LoadedProcessor,
+  ModuleCaches,
+  ProcessorSpec,
+  ResolvedSource,
+} from "../../backends/backend.ts";
 import type { PoolStats } from "../../backends/pool.ts";
 import type { Ports } from "../../engine/clock.ts";
+
+/** Where modules may be fetched from, and where they are kept. */
+export interface ModuleOptions {
+  /** Absolute; made when it is not there. Absent: in memory only. */
+  readonly cacheDir?: string;
+  /** Of the modules in it; default 1 GiB. */
+  readonly cacheBytes?: number;
+  /** CIDRs of addresses that are not public and may be connected to nevertheless; default none. */
+  readonly allowAddresses?: readonly string[];
+  /** `host` or `host:port` that speak plain HTTP, or TLS that nobody can verify; default none. */
+  readonly insecureRegistries?: readonly string[];
+  /** Certificates, as PEM, that are trusted besides the system's. */
+  readonly ca?: string;
+}
 
 /** What {@link createBackends} is given. */
 export interface BackendsOptions {
@@ -13,16 +34,30 @@ export interface BackendsOptions {
   readonly modulesDir?: string;
   /** Reads a key of a ConfigMap; throws MillraceError NotFound, Unavailable. */
   readonly readConfigMapKey: (namespace: string, name: string, key: string, signal: AbortSignal) => Promise<Uint8Array>;
+  /** Reads a Secret, for pull secrets and public keys; throws MillraceError NotFound, Unavailable. */
+  readonly readSecret: (
+    namespace: string,
+    name: string,
+    signal: AbortSignal,
+  ) => Promise<Readonly<Record<string, Uint8Array>>>;
+  /** Of modules that are fetched. */
+  readonly modules?: ModuleOptions;
   /** Isolations beyond the default that this installation allows, for example `Inline`; default none. */
   readonly allowIsolation?: readonly string[];
+  /** Told what does not work and fails nobody; default: nobody is. */
+  readonly warn?: (message: string) => void;
 }
 
 /** All backends behind one `load`. */
 export interface Backends extends AsyncDisposable {
   /** As {@link Backend.load}, by the backend that the implementation needs. */
   load(spec: ProcessorSpec, signal: AbortSignal): Promise<LoadedProcessor>;
+  /** As {@link Backend.resolve}; what cannot name anything else has always the same version. */
+  resolve(spec: ProcessorSpec, signal: AbortSignal): Promise<ResolvedSource>;
   /** The pools of all backends that were needed so far, by name, as they are now. */
   pools(): ReadonlyMap<string, PoolStats>;
+  /** The caches of WASM modules as they are now; undefined: none was needed so far. */
+  moduleCaches(): ModuleCaches | undefined;
 }
 
 type BackendFactory = (options: BackendsOptions) => Promise<Backend>;
@@ -37,9 +72,20 @@ const factories: Readonly<Record<BackendKind, BackendFactory>> = {
     const { createRpcBackend } = await import("../../backends/rpc/backend.ts");
     return createRpcBackend({ ports });
   },
-  WASM: async ({ ports, modulesDir, readConfigMapKey }) => {
+  WASM: async ({ ports, modulesDir, readConfigMapKey, readSecret, allowIsolation = [], modules = {}, warn }) => {
     const { createWasmBackend } = await import("../../backends/wasm/backend.ts");
-    return createWasmBackend({ ports, readConfigMapKey, ...(modulesDir === undefined ? {} : { modulesDir }) });
+    const { cacheDir, cacheBytes, allowAddresses = [], insecureRegistries = [], ca } = modules;
+    return createWasmBackend({
+      ports,
+      readConfigMapKey,
+      readSecret,
+      allowIsolation,
+      network: { allowAddresses, allowInsecureRegistries: insecureRegistries, ...(ca === undefined ? {} : { ca }) },
+      ...(modulesDir === undefined ? {} : { modulesDir }),
+      ...(cacheDir === undefined ? {} : { cacheDir }),
+      ...(cacheBytes === undefined ? {} : { cacheDiskBytes: cacheBytes }),
+      ...(warn === undefined ? {} : { warn }),
+    });
   },
 };
 
@@ -58,14 +104,27 @@ class LazyBackends implements Backends {
   }
 
   async load(spec: ProcessorSpec, signal: AbortSignal): Promise<LoadedProcessor> {
+    return (await this.#backendFor(spec)).load(spec, signal);
+  }
+
+  async resolve(spec: ProcessorSpec, signal: AbortSignal): Promise<ResolvedSource> {
+    const backend = await this.#backendFor(spec);
+    return (await backend.resolve?.(spec, signal)) ?? { version: "" };
+  }
+
+  #backendFor(spec: ProcessorSpec): Promise<Backend> {
     const kind = kindOf(spec);
     const known = this.#backends.get(kind) ?? this.#make(kind);
     this.#backends.set(kind, known);
-    return (await known).load(spec, signal);
+    return known;
   }
 
   pools(): ReadonlyMap<string, PoolStats> {
     return new Map(this.#made.flatMap((backend) => [...(backend.pools?.() ?? [])]));
+  }
+
+  moduleCaches(): ModuleCaches | undefined {
+    return this.#made.map((backend) => backend.moduleCaches?.()).find((caches) => caches !== undefined);
   }
 
   async #make(kind: BackendKind): Promise<Backend> {

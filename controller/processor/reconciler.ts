@@ -1,54 +1,42 @@
 import type { Backend, LoadedProcessor } from "../../backends/backend.ts";
 import type { Ports } from "../../engine/clock.ts";
-import { MillraceError, toMillraceError } from "../../engine/errors.ts";
-import { ApiError } from "../api/client.ts";
+import { toMillraceError } from "../../engine/errors.ts";
 import type { SchemaCompiler } from "../api/json-schema.ts";
-import type { SchemaViolation } from "../api/json-schema-messages.ts";
 import { observedConditions } from "../api/observed.ts";
 import type { Processor } from "../api/types.ts";
 import { type Condition, findCondition } from "../runtime/conditions.ts";
 import { deadline } from "../runtime/deadline.ts";
 import type { EventRecorder } from "../runtime/events.ts";
+import type { Logger } from "../runtime/logger.ts";
 import type { ObjectKey } from "../runtime/object-key.ts";
 import type { Lister } from "../runtime/object-store.ts";
 import type { StatusWriter } from "../runtime/status-writer.ts";
 import type { ReconcileResult, Reconciler } from "../runtime/worker.ts";
-import type { ConfigMapVersion, ConfigMapVersions } from "./config-maps.ts";
+import type { ConfigMapVersions } from "./config-maps.ts";
 import { decide, probeAfterMs, retryAfterMs } from "./decide.ts";
-import { bounded, probeRefusalOf, type Refusal, type RefusalReason, refusalOf } from "./refusal.ts";
-import { compileSchemas } from "./response-schemas.ts";
+import { type Gathered, Gatherer } from "./gather.ts";
+import { endedBy, probeRefusalOf, type Refusal, refusalOf } from "./refusal.ts";
+import { Resolutions } from "./resolutions.ts";
 import type { ProcessorSecrets } from "./secrets.ts";
-import { backendKind, processorFacts, processorSpec } from "./spec.ts";
-import { type Observation, processorStatus } from "./status.ts";
+import { backendKind } from "./spec.ts";
+import { type Observation, processorStatus, type ServingObservation } from "./status.ts";
 import type { Candidate, Holding, Version, Versions } from "./versions.ts";
 
 export interface ProcessorReconcilerOptions {
   readonly ports: Ports;
   readonly processors: Lister;
-  readonly backends: Pick<Backend, "load">;
+  readonly backends: Pick<Backend, "load" | "resolve">;
   readonly versions: Versions;
   readonly configMaps: ConfigMapVersions;
   readonly secrets: ProcessorSecrets;
   readonly schemas: SchemaCompiler;
   readonly statuses: StatusWriter;
   readonly events: EventRecorder;
+  readonly logger: Logger;
 }
 
 const loadTimeoutMs = 60_000;
 const probeTimeoutMs = 10_000;
-
-/** How often a ConfigMap or Secret that cannot be watched is asked for. */
-const unwatchedMs = 60_000;
-
-/** What was read before anything is decided. */
-interface Gathered {
-  readonly object: Processor;
-  /** What the object asks for; absent when its spec cannot be read. */
-  readonly candidate?: Candidate;
-  readonly unreadable?: Refusal;
-  /** When to look again at what nothing tells of; in milliseconds. */
-  readonly lookAgainMs?: number;
-}
 
 /**
  * Processor → the version that serves, in the catalog, and conditions. Loads a new generation, or the new content of a
@@ -56,22 +44,25 @@ interface Gathered {
  */
 export class ProcessorReconciler implements Reconciler {
   readonly #options: ProcessorReconcilerOptions;
+  readonly #gatherer: Gatherer;
 
   constructor(options: ProcessorReconcilerOptions) {
     this.#options = options;
+    const { ports, backends, configMaps, secrets, schemas } = options;
+    const resolutions = new Resolutions({ ports, backends });
+    this.#gatherer = new Gatherer({ clock: ports.clock, configMaps, secrets, schemas, resolutions });
   }
 
   async reconcile(key: ObjectKey, signal: AbortSignal): Promise<ReconcileResult> {
     const object = this.#options.processors.get(key) as Processor | undefined;
     if (object === undefined) {
-      this.#options.configMaps.release(key);
-      this.#options.secrets.release(key);
+      this.#gatherer.release(key);
       this.#options.versions.unload(key);
       return {};
     }
     this.#options.versions.announceNew(key);
-    const gathered = await this.#gather(key, object, signal);
     const holding = this.#options.versions.holding(key);
+    const gathered = await this.#gatherer.gather(key, object, holding.serving, signal);
     try {
       await this.#bring(key, gathered, holding, signal);
     } finally {
@@ -80,54 +71,22 @@ export class ProcessorReconciler implements Reconciler {
     return this.#next(gathered, holding);
   }
 
-  async #gather(key: ObjectKey, object: Processor, signal: AbortSignal): Promise<Gathered> {
-    try {
-      const source = await this.#sourceVersion(key, object, signal);
-      const isFollowed = await this.#followSecrets(key, object, signal);
-      const candidate = candidateOf(object, source?.version ?? "");
-      const schemas = compileSchemas(candidate.facts, this.#options.schemas);
-      if (!schemas.ok) return { object, unreadable: schemaRefusal(schemas.reason, schemas.violation) };
-      const checks = schemas.checks === undefined ? {} : { checks: schemas.checks };
-      const isWatched = source?.watched !== false && isFollowed;
-      return { object, candidate: { ...candidate, ...checks }, ...(isWatched ? {} : { lookAgainMs: unwatchedMs }) };
-    } catch (error) {
-      signal.throwIfAborted();
-      if (!(error instanceof ApiError)) return { object, unreadable: refusalOf(toMillraceError(error), undefined) };
-      const unreadable = { reason: "LoadFailed", duration: "Transient", message: bounded(error.message) } as const;
-      return { object, unreadable, lookAgainMs: unwatchedMs };
-    }
-  }
-
-  async #sourceVersion(key: ObjectKey, object: Processor, signal: AbortSignal): Promise<ConfigMapVersion | undefined> {
-    const { configMaps } = this.#options;
-    const ref = object.spec.wasm?.source.configMapKeyRef;
-    if (ref === undefined) {
-      configMaps.release(key);
-      return undefined;
-    }
-    return configMaps.versionFor(key, { namespace: object.metadata.namespace ?? "", name: ref.name }, signal);
-  }
-
-  /** Those of the version that serves, too, as long as it does. */
-  #followSecrets(key: ObjectKey, object: Processor, signal: AbortSignal): Promise<boolean> {
-    const { secrets, versions } = this.#options;
-    const serving = versions.holding(key).serving?.candidate.secrets ?? [];
-    return secrets.follow(key, [...(object.spec.secrets ?? []), ...serving], signal);
-  }
-
   async #bring(key: ObjectKey, gathered: Gathered, holding: Holding, signal: AbortSignal): Promise<void> {
     const { candidate, unreadable } = gathered;
     if (unreadable !== undefined) holding.refused = { fingerprint: "", refusal: unreadable, failures: 0 };
-    if (candidate === undefined) return this.#waitFor(key, holding);
-    const decision = decide(candidate, holding, this.#options.ports.clock.monotonic());
-    if (decision.action === "Load") await this.#loadComplete(key, candidate, holding, signal);
-    // Back to what serves: what was refused meanwhile is history.
-    if (decision.action === "Keep") delete holding.refused;
+    if (candidate !== undefined) await this.#decided(key, candidate, holding, signal);
     if (holding.serving !== undefined) {
       this.#lookForSecrets(key, holding.serving);
       await this.#probeWhenDue(holding.serving, signal);
     }
     this.#waitFor(key, holding);
+  }
+
+  async #decided(key: ObjectKey, candidate: Candidate, holding: Holding, signal: AbortSignal): Promise<void> {
+    const decision = decide(candidate, holding, this.#options.ports.clock.monotonic());
+    if (decision.action === "Load") await this.#loadComplete(key, candidate, holding, signal);
+    // Back to what serves: what was refused meanwhile is history.
+    if (decision.action === "Keep") delete holding.refused;
   }
 
   /** Loads it, unless it lacks a secret: what does would take the place of one that does not. */
@@ -161,7 +120,11 @@ export class ProcessorReconciler implements Reconciler {
       this.#refuse(candidate, holding, worse);
     } catch (error) {
       signal.throwIfAborted();
-      this.#refuse(candidate, holding, refusalOf(loadError(error, limit.signal), candidate.spec.implementation));
+      this.#refuse(
+        candidate,
+        holding,
+        refusalOf(endedBy(limit.signal, error, "the processor was"), candidate.spec.implementation),
+      );
     } finally {
       limit.release();
     }
@@ -212,12 +175,12 @@ export class ProcessorReconciler implements Reconciler {
 
   async #writeStatus(gathered: Gathered, holding: Holding, signal: AbortSignal): Promise<void> {
     const { object } = gathered;
-    const status = processorStatus(object, observation(object, holding), this.#options.ports.clock.now());
+    const status = processorStatus(object, observation(gathered, holding), this.#options.ports.clock.now());
     const outcome = await this.#options.statuses.patch(object, { ...status }, signal);
     if (outcome.kind === "Written") this.#tell(object, outcome.object as Processor);
   }
 
-  /** One event for each change of Ready or of what is refused. */
+  /** One event, and one line in the log, for each change of Ready or of what is refused. */
   #tell(before: Processor, after: Processor): void {
     for (const type of ["Ready", "Stalled"] as const) {
       const now = findCondition(observedConditions(after.status), type);
@@ -227,39 +190,23 @@ export class ProcessorReconciler implements Reconciler {
       // Ready=False says the same as Stalled does, which comes after it.
       if (type === "Ready" && !isWell && findCondition(observedConditions(after.status), "Stalled") !== undefined)
         continue;
-      this.#options.events.record(after, {
-        type: isWell && now.reason !== "PreviousVersionServes" ? "Normal" : "Warning",
-        reason: now.reason,
-        message: now.message,
-      });
+      const { reason, message } = now;
+      const isNormal = isWell && reason !== "PreviousVersionServes";
+      this.#options.events.record(after, { type: isNormal ? "Normal" : "Warning", reason, message });
+      const { namespace, name } = after.metadata;
+      const told = { processor: `${namespace}/${name}`, reason, message };
+      if (isNormal) this.#options.logger.info(told, "Processor is ready");
+      else this.#options.logger.warn(told, "Processor is refused");
     }
   }
 
-  #next({ lookAgainMs }: Gathered, holding: Holding): ReconcileResult {
+  #next({ lookAgainAtMs }: Gathered, holding: Holding): ReconcileResult {
     const nowMs = this.#options.ports.clock.monotonic();
-    const dueMs = [holding.refused?.retryAtMs, holding.serving?.probe?.dueAtMs].flatMap((atMs) =>
+    const dueMs = [holding.refused?.retryAtMs, holding.serving?.probe?.dueAtMs, lookAgainAtMs].flatMap((atMs) =>
       atMs === undefined ? [] : Math.max(1, atMs - nowMs),
     );
-    if (lookAgainMs !== undefined) dueMs.push(lookAgainMs);
     return dueMs.length === 0 ? {} : { requeueAfterMs: Math.min(...dueMs) };
   }
-}
-
-/** Throws MillraceError InvalidInput. `source` is the version of the ConfigMap that holds the module. */
-function candidateOf(object: Processor, source: string): Candidate {
-  const { namespace = "", name, uid = "", generation = 0 } = object.metadata;
-  return {
-    fingerprint: [uid, generation, source].join(" "),
-    generation,
-    backend: backendKind(object.spec),
-    spec: processorSpec(namespace, name, object.spec),
-    facts: processorFacts(name, object.spec),
-    secrets: object.spec.secrets ?? [],
-  };
-}
-
-function schemaRefusal(reason: RefusalReason, { message, mend }: SchemaViolation): Refusal {
-  return { reason, duration: "Permanent", message: bounded(`${message}. ${mend}`) };
 }
 
 function sameNews(now: Condition, then: Condition | undefined): boolean {
@@ -268,17 +215,20 @@ function sameNews(now: Condition, then: Condition | undefined): boolean {
   );
 }
 
-function observation(object: Processor, holding: Holding): Observation {
+function observation({ object, unchecked }: Gathered, holding: Holding): Observation {
   const { serving, refused } = holding;
   const common = { generation: object.metadata.generation ?? 0, backend: backendKind(object.spec) };
   return {
     ...common,
     ...(refused === undefined ? {} : { refused: refused.refusal }),
-    ...(serving === undefined ? {} : { serving: servingObservation(serving) }),
+    ...(serving === undefined ? {} : { serving: servingObservation(serving, unchecked) }),
   };
 }
 
-function servingObservation({ candidate, caller, probe, lacking }: Version): NonNullable<Observation["serving"]> {
+function servingObservation(
+  { candidate, caller, probe, lacking }: Version,
+  unchecked: Refusal | undefined,
+): ServingObservation {
   const { module } = caller.processor;
   return {
     generation: candidate.generation,
@@ -286,13 +236,6 @@ function servingObservation({ candidate, caller, probe, lacking }: Version): Non
     ...(module === undefined ? {} : { module }),
     ...(probe?.unreachable === undefined ? {} : { unreachable: probe.unreachable }),
     ...(lacking === undefined ? {} : { lacking }),
+    ...(unchecked === undefined ? {} : { unchecked }),
   };
-}
-
-/** What a load threw; of a load that took too long, that. */
-function loadError(error: unknown, limit: AbortSignal): MillraceError {
-  if (!limit.aborted) return toMillraceError(error);
-  return new MillraceError("DeadlineExceeded", `the processor was ${(limit.reason as Error).message}`, {
-    cause: error,
-  });
 }

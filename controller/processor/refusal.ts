@@ -1,5 +1,6 @@
 import type { Implementation } from "../../backends/backend.ts";
-import type { MillraceError } from "../../engine/errors.ts";
+import { SourceRefusal, type SourceRefusalKind } from "../../backends/source-refusal.ts";
+import { MillraceError, toMillraceError } from "../../engine/errors.ts";
 
 /** Why a generation of a Processor cannot serve. */
 export interface Refusal {
@@ -9,6 +10,8 @@ export interface Refusal {
   readonly message: string;
   /** Transient: another try may do, without anybody's help. Permanent: somebody has to mend the object or its surroundings. */
   readonly duration: "Transient" | "Permanent";
+  /** How long at least the other side wants to be left alone, in milliseconds. */
+  readonly retryAfterMs?: number;
 }
 
 /** Documented in `docs/controller.md`. */
@@ -21,6 +24,10 @@ export const refusalReasons = [
   "InvalidSecret",
   "BuiltinNotFound",
   "ModuleNotFound",
+  "ModuleUnavailable",
+  "ModuleUnauthorized",
+  "ModuleNotCached",
+  "SignatureRefused",
   "ModuleRefused",
   "ModuleTooLarge",
   "SandboxViolation",
@@ -33,12 +40,31 @@ export const refusalReasons = [
 
 export type RefusalReason = (typeof refusalReasons)[number];
 
+const sourceReasons = {
+  Unauthorized: "ModuleUnauthorized",
+  SignatureRefused: "SignatureRefused",
+  NotCached: "ModuleNotCached",
+} as const satisfies Record<SourceRefusalKind, RefusalReason>;
+
 const maxMessageCharacters = 1_000;
 
 /** What a backend's error means for the Processor. `implementation` is absent when the spec itself could not be read. */
 export function refusalOf(error: MillraceError, implementation: Implementation | undefined): Refusal {
   const [reason, duration] = classify(error, implementation);
-  return { reason, duration, message: bounded(error.message) };
+  const { retryAfterMs } = error;
+  const wait = duration === "Permanent" || retryAfterMs === undefined ? {} : { retryAfterMs };
+  return { reason, duration, message: bounded(error.message), ...wait };
+}
+
+/** What was thrown; where the limit of its time was over, that. @param what "the processor was" */
+export function endedBy(limit: AbortSignal, error: unknown, what: string): MillraceError {
+  if (!limit.aborted) return toMillraceError(error);
+  return new MillraceError("DeadlineExceeded", `${what} ${(limit.reason as Error).message}`, { cause: error });
+}
+
+/** Whether the module comes from beyond the cluster, where nothing tells of changes. */
+export function isFetched(implementation: Implementation): boolean {
+  return implementation.kind === "WASM" && ["OCI", "HTTP"].includes(implementation.source.kind);
 }
 
 function classify(
@@ -46,6 +72,7 @@ function classify(
   implementation: Implementation | undefined,
 ): readonly [RefusalReason, Refusal["duration"]] {
   if (implementation === undefined) return ["InvalidSpec", "Permanent"];
+  if (error instanceof SourceRefusal) return [sourceReasons[error.refusal], "Permanent"];
   switch (error.code) {
     case "NotFound":
       return [implementation.kind === "Builtin" ? "BuiltinNotFound" : "ModuleNotFound", "Permanent"];
@@ -60,7 +87,7 @@ function classify(
     case "Internal":
       return ["InternalError", "Transient"];
     default:
-      return ["LoadFailed", "Transient"];
+      return [isFetched(implementation) ? "ModuleUnavailable" : "LoadFailed", "Transient"];
   }
 }
 

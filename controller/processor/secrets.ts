@@ -2,10 +2,10 @@ import { Secrets } from "../../backends/secrets.ts";
 import { MillraceError } from "../../engine/errors.ts";
 import { ApiError, type KubernetesObject, type ObjectRef } from "../api/client.ts";
 import { secrets as secretKind } from "../api/kinds.ts";
-import type { SecretRef } from "../api/types.ts";
 import { keyFor, type ObjectKey } from "../runtime/object-key.ts";
 import { NamedObjects, type NamedObjectsOptions } from "./named-objects.ts";
 import { bounded, type Refusal } from "./refusal.ts";
+import type { NamedSecret, SourceSecret } from "./secret-refs.ts";
 import { secretValue } from "./secret-value.ts";
 
 /** A Secret as it was last heard of; `object` is absent where there is none. */
@@ -27,22 +27,19 @@ export class ProcessorSecrets implements AsyncDisposable {
   readonly #objects: NamedObjects;
   /** By Processor: what had to be asked for. */
   readonly #asked = new Map<ObjectKey, ReadonlyMap<ObjectKey, Known>>();
-  readonly #made = new WeakMap<readonly SecretRef[], Made>();
+  readonly #made = new WeakMap<readonly NamedSecret[], Made>();
 
   constructor(options: Omit<NamedObjectsOptions, "resource" | "transform">) {
     this.#objects = new NamedObjects({ ...options, resource: secretKind, transform: withoutMetadata });
   }
 
   /**
-   * Keeps the Secrets of these lists current, and no others of this Processor; resolves when all are known. False: some are
+   * Keeps these Secrets current, and no others of this Processor; resolves when all are known. False: some are
    * not watched, and are to be followed anew. Throws ApiError.
    */
-  async follow(processor: ObjectKey, refs: readonly SecretRef[], signal: AbortSignal): Promise<boolean> {
+  async follow(processor: ObjectKey, names: readonly string[], signal: AbortSignal): Promise<boolean> {
     const namespace = processor.slice(0, processor.indexOf("/"));
-    const objects = [...new Set(refs.map(({ secretKeyRef }) => secretKeyRef.name))].map((name) => ({
-      namespace,
-      name,
-    }));
+    const objects = [...new Set(names)].map((name) => ({ namespace, name }));
     this.#objects.name(processor, objects);
     const asked = new Map<ObjectKey, Known>();
     await Promise.all(
@@ -66,7 +63,7 @@ export class ProcessorSecrets implements AsyncDisposable {
    * The values as they are now; of Secrets that are not followed any more, as they were last. Throws MillraceError Unavailable
    * for a Secret or key that is not there, InvalidInput for a value that cannot be given: the message names it, and has nothing of it.
    */
-  current(processor: ObjectKey, refs: readonly SecretRef[]): Secrets {
+  current(processor: ObjectKey, refs: readonly NamedSecret[]): Secrets {
     const namespace = processor.slice(0, processor.indexOf("/"));
     const known = refs.map(({ secretKeyRef }) => this.#known(processor, { namespace, name: secretKeyRef.name }));
     const before = this.#made.get(refs);
@@ -78,7 +75,7 @@ export class ProcessorSecrets implements AsyncDisposable {
   }
 
   /** Why the values cannot be had now; undefined: they can. */
-  refusal(processor: ObjectKey, refs: readonly SecretRef[]): Refusal | undefined {
+  refusal(processor: ObjectKey, refs: readonly NamedSecret[]): Refusal | undefined {
     try {
       this.current(processor, refs);
       return undefined;
@@ -87,6 +84,27 @@ export class ProcessorSecrets implements AsyncDisposable {
       const reason = error.code === "InvalidInput" ? "InvalidSecret" : "SecretNotFound";
       return { reason, duration: "Permanent", message: bounded(error.message) };
     }
+  }
+
+  /** Tells whether any of those that a module is brought with has changed. */
+  versions(processor: ObjectKey, refs: readonly SourceSecret[]): string {
+    const objects = refs.map(({ name }) => this.#object(processor, name)?.metadata);
+    return objects.map((metadata) => (metadata ? `${metadata.uid}/${metadata.resourceVersion}` : "absent")).join(" ");
+  }
+
+  /** Why a module cannot be brought; undefined: all that these name is there. */
+  sourceRefusal(processor: ObjectKey, refs: readonly SourceSecret[]): Refusal | undefined {
+    for (const { name, key, field } of refs) {
+      const object = this.#object(processor, name);
+      const what = `Secret ${processor.slice(0, processor.indexOf("/"))}/${name}`;
+      if (object === undefined) {
+        return notFound(`${field}.name: ${what} does not exist. Create it, or name one that exists.`);
+      }
+      if (key !== undefined && !Object.hasOwn((object.data ?? {}) as object, key)) {
+        return notFound(`${field}.key: ${what} has no key ${key}. Add it to the Secret, or name one that it has.`);
+      }
+    }
+    return undefined;
   }
 
   /** Idempotent. */
@@ -100,9 +118,13 @@ export class ProcessorSecrets implements AsyncDisposable {
       return await this.#objects.read(ref, signal);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      const message = `spec.secrets: Secret ${ref.namespace}/${ref.name} cannot be read: ${error.message}`;
+      const message = `Secret ${ref.namespace}/${ref.name} cannot be read: ${error.message}`;
       throw new ApiError({ ...error.status, message }, { cause: error });
     }
+  }
+
+  #object(processor: ObjectKey, name: string): KubernetesObject | undefined {
+    return this.#known(processor, { namespace: processor.slice(0, processor.indexOf("/")), name })?.object;
   }
 
   #known(processor: ObjectKey, ref: ObjectRef): Known | undefined {
@@ -110,19 +132,18 @@ export class ProcessorSecrets implements AsyncDisposable {
   }
 }
 
-function make(namespace: string, refs: readonly SecretRef[], known: readonly (Known | undefined)[]): Made {
+function notFound(message: string): Refusal {
+  return { reason: "SecretNotFound", duration: "Permanent", message: bounded(message) };
+}
+
+function make(namespace: string, refs: readonly NamedSecret[], known: readonly (Known | undefined)[]): Made {
   const from = known.map((one) => one?.object);
   const values: Record<string, string> = {};
   try {
-    for (const [index, { name, secretKeyRef }] of refs.entries()) {
+    for (const [index, { name, secretKeyRef, field }] of refs.entries()) {
       const data = from[index]?.data as Readonly<Record<string, string>> | undefined;
       const secret = from[index] === undefined ? undefined : { data: data ?? {} };
-      values[name] = secretValue(
-        `spec.secrets[${index}].secretKeyRef`,
-        `${namespace}/${secretKeyRef.name}`,
-        secretKeyRef,
-        secret,
-      );
+      values[name] = secretValue(field, `${namespace}/${secretKeyRef.name}`, secretKeyRef, secret);
     }
     return { from, result: new Secrets(values) };
   } catch (error) {

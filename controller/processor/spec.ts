@@ -1,4 +1,12 @@
-import type { BackendKind, CallLimits, Implementation, ProcessorSpec, WasmSource } from "../../backends/backend.ts";
+import type {
+  BackendKind,
+  CallLimits,
+  Implementation,
+  ProcessorSpec,
+  WasmCapabilities,
+  WasmPublicKey,
+  WasmSource,
+} from "../../backends/backend.ts";
 import { builtinOptionsSchema } from "../../backends/local/builtins/catalogue.ts";
 import { MillraceError } from "../../engine/errors.ts";
 import type { JsonObject } from "../../engine/payload.ts";
@@ -115,19 +123,45 @@ function endpoint(rpc: api.RpcSpec): Implementation {
 }
 
 function wasmModule(wasm: api.WasmSpec): Implementation {
-  const limits = wasm.limits;
+  const { source, digest, pullPolicy, pullSecretRef, verify, limits, capabilities = {} } = wasm;
   return {
     kind: "WASM",
-    source: wasmSource(wasm.source),
+    source: wasmSource(source),
     abi: wasm.abi,
     entrypoint: wasm.entrypoint,
-    maxMemoryBytes: parseBytes(limits.memory, "spec.wasm.limits.memory"),
-    ...(wasm.digest === undefined ? {} : { digest: wasm.digest }),
+    limits: { maxMemoryBytes: parseBytes(limits.memory, "spec.wasm.limits.memory"), fuel: limits.fuel },
+    capabilities: wasmCapabilities(capabilities),
+    reuse: wasm.reuse,
+    isolation: wasm.isolation,
+    ...(digest === undefined ? {} : { digest }),
+    ...(pullPolicy === undefined ? {} : { pullPolicy }),
+    ...(pullSecretRef === undefined ? {} : { pullSecret: pullSecretRef.name }),
+    ...(verify === undefined ? {} : { verify: publicKey(verify.publicKeySecretRef) }),
   };
 }
 
-function wasmSource(source: api.WasmSource): WasmSource {
-  if (source.file !== undefined) return { kind: "File", file: source.file };
-  if (source.configMapKeyRef !== undefined) return { kind: "ConfigMapKey", ...source.configMapKeyRef };
-  throw new MillraceError("InvalidInput", "spec.wasm.source: exactly one of configMapKeyRef and file must be set");
+function publicKey({ name, key }: api.PublicKeySecretRef): WasmPublicKey {
+  return { secret: name, ...(key === undefined ? {} : { key }) };
+}
+
+/** Variables that come from Secrets are among the secrets of each call: see `secret-refs.ts`. */
+function wasmCapabilities({ allowedHosts, env, config, randomSeed }: api.WasmCapabilities): WasmCapabilities {
+  const plain = (env ?? []).flatMap(({ name, value }) => (value === undefined ? [] : [[name, value] as const]));
+  return {
+    allowedHosts: allowedHosts ?? [],
+    env: Object.fromEntries(plain),
+    config: Object.fromEntries((config ?? []).map(({ name, value }) => [name, value])),
+    ...(randomSeed === undefined ? {} : { randomSeed }),
+  };
+}
+
+function wasmSource({ oci, http, file, configMapKeyRef }: api.WasmSource): WasmSource {
+  if (oci !== undefined) return { kind: "OCI", reference: oci };
+  if (http !== undefined) return { kind: "HTTP", url: http };
+  if (file !== undefined) return { kind: "File", file };
+  if (configMapKeyRef !== undefined) return { kind: "ConfigMapKey", ...configMapKeyRef };
+  throw new MillraceError(
+    "InvalidInput",
+    "spec.wasm.source: exactly one of oci, http, configMapKeyRef and file must be set",
+  );
 }

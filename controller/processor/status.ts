@@ -24,6 +24,8 @@ export interface ServingObservation {
   readonly unreachable?: Refusal;
   /** Why its secrets cannot be had; absent: they can. */
   readonly lacking?: Refusal;
+  /** Why it cannot be told whether its source names another module by now. */
+  readonly unchecked?: Refusal;
 }
 
 const backendConditions = {
@@ -87,7 +89,7 @@ function backendCondition(seen: Observation): Omit<ConditionState, "type"> {
 }
 
 function progressCondition(seen: Observation): ConditionState | undefined {
-  const trouble = seen.refused ?? seen.serving?.lacking ?? seen.serving?.unreachable;
+  const trouble = seen.refused ?? seen.serving?.lacking ?? seen.serving?.unreachable ?? seen.serving?.unchecked;
   if (trouble === undefined) return undefined;
   const type = trouble.duration === "Transient" ? "Reconciling" : "Stalled";
   return { type, status: "True", ...sayRefused(trouble), observedGeneration: seen.generation };
@@ -100,9 +102,11 @@ function sayRefused(refused: Refusal | undefined): { reason: string; message: st
 
 function sayServing(serving: ServingObservation): { reason: string; message: string } {
   if (serving.backend === "RPC") return { reason: "EndpointReachable", message: "The endpoint answers." };
-  const { module } = serving;
+  const { module, unchecked } = serving;
   if (module === undefined) return { reason: "Loaded", message: "The built-in is loaded." };
-  return { reason: "Loaded", message: `The module of ${module.source} is loaded (${module.digest}).` };
+  const loaded = `The module of ${module.source} is loaded (${module.digest}).`;
+  const doubt = unchecked === undefined ? "" : ` Its source cannot be asked for a newer one: ${unchecked.message}`;
+  return { reason: "Loaded", message: bounded(`${loaded}${doubt}`) };
 }
 
 function previous(seen: Observation, serving: ServingObservation): string {
@@ -115,6 +119,7 @@ function moduleStatus(module: LoadedModule): ModuleStatus {
     digest: module.digest,
     bytes: module.bytes,
     source: module.source,
+    ...(module.reference === undefined ? {} : { reference: module.reference }),
     ...(module.abi === undefined ? {} : { abi: module.abi }),
     ...(module.imports === undefined ? {} : { imports: module.imports.slice(0, maxListed) }),
     ...(module.exports === undefined ? {} : { exports: module.exports.slice(0, maxListed) }),

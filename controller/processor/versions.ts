@@ -5,17 +5,17 @@ import { CheckedProcessor, type ResponseChecks } from "../../backends/checked.ts
 import { observed } from "../../backends/observed.ts";
 import type { Ports } from "../../engine/clock.ts";
 import type { ProcessorFacts } from "../../engine/pipeline.ts";
-import type { SecretRef } from "../api/types.ts";
 import type { ProcessorEntry, ProcessorVersion, Register } from "../catalog.ts";
 import type { Logger } from "../runtime/logger.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 import { keyFor, type ObjectKey, refOf } from "../runtime/object-key.ts";
 import type { Refusal } from "./refusal.ts";
+import type { NamedSecret } from "./secret-refs.ts";
 import type { ProcessorSecrets } from "./secrets.ts";
 
 /** What one load is of: the same content is loaded once. */
 export interface Candidate {
-  /** UID, generation and the version of the ConfigMap that holds the module: another one means another load. */
+  /** Of the object, of what holds the module and what it is brought with, and what its source names: another one means another load. */
   readonly fingerprint: string;
   readonly generation: number;
   readonly backend: BackendKind;
@@ -24,7 +24,7 @@ export interface Candidate {
   /** What its answers are held to; absent: it declares nothing. */
   readonly checks?: ResponseChecks;
   /** Whose values its calls get. */
-  readonly secrets: readonly SecretRef[];
+  readonly secrets: readonly NamedSecret[];
 }
 
 /** A loaded version that serves, or would. */

@@ -3,8 +3,8 @@ import type { ApiCall } from "./http-client.ts";
 
 export type ReconcileOutcome = "Success" | "Requeue" | "Conflict" | "Error" | "Aborted";
 
-/** A gauge whose value is asked for when it is scraped. */
-export interface GaugeSource {
+/** A gauge, or a counter, whose value is asked for when it is scraped. */
+export interface MetricSource {
   /** `millrace_…`, with its unit. */
   readonly name: string;
   readonly help: string;
@@ -26,7 +26,9 @@ export interface Metrics {
   /** How long an Execution waited for a place to run in. */
   executionAdmitted(waitMs: number): void;
   /** Queue depths, pool sizes and the like. */
-  addGauge(source: GaugeSource): void;
+  addGauge(source: MetricSource): void;
+  /** What somebody else counts since the start. */
+  addCounter(source: MetricSource): void;
 }
 
 const apiBuckets = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
@@ -50,6 +52,7 @@ export const noMetrics: Metrics = {
   stepAttempted() {},
   executionAdmitted() {},
   addGauge() {},
+  addCounter() {},
 };
 
 class PrometheusMetrics implements Metrics {
@@ -130,7 +133,7 @@ class PrometheusMetrics implements Metrics {
     this.#admissionSeconds.observe(waitMs / 1000);
   }
 
-  addGauge(source: GaugeSource): void {
+  addGauge(source: MetricSource): void {
     const { name, help, labels } = source;
     const gauge: Gauge = new Gauge({
       name,
@@ -140,6 +143,20 @@ class PrometheusMetrics implements Metrics {
       collect: () => {
         gauge.reset();
         for (const sample of source.read()) gauge.set(sample.labels, sample.value);
+      },
+    });
+  }
+
+  addCounter(source: MetricSource): void {
+    const { name, help, labels } = source;
+    const counter: Counter = new Counter({
+      name,
+      help,
+      labelNames: [...labels],
+      registers: [this.#registry],
+      collect: () => {
+        counter.reset();
+        for (const sample of source.read()) counter.inc(sample.labels, sample.value);
       },
     });
   }

@@ -12,6 +12,8 @@ export interface Asker {
 export interface Activity extends Asker {
   /** Attempts started, those of earlier parts of the run included; of a fan-out the most that an item took. */
   readonly attempts: number;
+  /** What its last attempt took so far, where that is metered; of a fan-out its items' together. */
+  readonly fuel: number | undefined;
   /** Its `when` lets it. It holds a slot. */
   begin(): void;
   /** It has the slot that it asked for. */

@@ -9,7 +9,7 @@ import type { Part } from "./part.ts";
 import type { Item, Prepared } from "./preparation.ts";
 import { Preparation } from "./preparation.ts";
 import { retryDelayMs } from "./retry.ts";
-import { errorOf } from "./rules.ts";
+import { errorOf, withFuel } from "./rules.ts";
 import type { Attempt, CacheUse, KnownResult, Work } from "./run-options.ts";
 
 /** Whose works they are: a step's, or a fan-out's for its items. */
@@ -44,6 +44,8 @@ export class WorkAttempts implements Activity, Prepared {
   #cache: CacheUse | undefined;
   /** Whether an attempt was made in this part of the run. */
   #isCalled = false;
+  /** Of the newest attempt, where its backend told. */
+  #fuel: number | undefined;
   /** Whether its attempt's timeout is what is left of the run's. */
   #isUntilDeadline = false;
 
@@ -58,6 +60,10 @@ export class WorkAttempts implements Activity, Prepared {
 
   get attempts(): number {
     return this.#attempts;
+  }
+
+  get fuel(): number | undefined {
+    return this.#fuel;
   }
 
   get isOver(): boolean {
@@ -92,7 +98,7 @@ export class WorkAttempts implements Activity, Prepared {
     if (this.#state === "Over") return;
     this.#state = "Over";
     this.#request = undefined;
-    this.#owner.workFinished(this, result);
+    this.#owner.workFinished(this, withFuel(result, this.#fuel));
   }
 
   prepared(request: ProcessorRequest, cache: CacheUse | undefined): void {
@@ -130,6 +136,7 @@ export class WorkAttempts implements Activity, Prepared {
     if (!this.#isCalled) options.retryBudgets?.called(options.execution.namespace, this.step.processor);
     this.#isCalled = true;
     this.#attempts++;
+    this.#fuel = undefined;
     this.#state = "InFlight";
     this.#part.takeOff();
     this.#emitStarted();
@@ -174,7 +181,11 @@ export class WorkAttempts implements Activity, Prepared {
       if (this.#isUntilDeadline) timeoutMs = Math.max(1, leftMs);
     }
     const idempotencyKey = this.#idempotencyKey();
-    const call = { step, stepName, processor, attempt, idempotencyKey, timeoutMs, execution };
+    const reportFuel = (units: number) => {
+      // One that was given up may tell after the next has begun.
+      if (attempt === this.#attempts) this.#fuel = units;
+    };
+    const call = { step, stepName, processor, attempt, idempotencyKey, timeoutMs, execution, reportFuel };
     return this.item === undefined ? call : { ...call, item: this.item };
   }
 

@@ -18,6 +18,7 @@ abstract class Passage implements Activity {
   protected readonly part: Part;
   protected readonly step: PlanStep;
   readonly attempts = 0;
+  readonly fuel = undefined;
   #isOver = false;
 
   constructor(part: Part, step: PlanStep) {

@@ -17,7 +17,7 @@ import type { Part } from "./part.ts";
 import type { Item } from "./preparation.ts";
 import { interrupted } from "./resume.ts";
 import type { StopReason } from "./rules.ts";
-import { errorOf, receivedMetadata } from "./rules.ts";
+import { errorOf, receivedMetadata, withFuel } from "./rules.ts";
 import type { RecordedItems } from "./run-options.ts";
 import { inField } from "./scope.ts";
 
@@ -29,6 +29,9 @@ const digestLength = 32;
 
 /** Listing holds a slot; Running holds one for each item that does; Assembling holds none. */
 type FanOutState = "Listing" | "Running" | "Assembling" | "Over";
+
+/** What is known of an item that has not ended. */
+type Started = Pick<Activity, "attempts"> & Partial<Pick<Activity, "fuel">>;
 
 /** A step that is run once for each item of a list. */
 export class FanOut implements Activity, WorkOwner {
@@ -69,6 +72,10 @@ export class FanOut implements Activity, WorkOwner {
     let most = Math.max(this.#items.mostAttempts, this.#part.records.attempts[this.#step.index] ?? 0);
     for (const { attempts } of this.#live.values()) most = Math.max(most, attempts);
     return most;
+  }
+
+  get fuel(): number | undefined {
+    return this.#items.fuel;
   }
 
   begin(): void {
@@ -231,7 +238,8 @@ export class FanOut implements Activity, WorkOwner {
   }
 
   #failNow(): void {
-    this.#part.failFastWith(this.#step, { state: "Failed", error: this.#items.error(), attempts: this.attempts });
+    const failed = { state: "Failed", error: this.#items.error(), attempts: this.attempts } as const;
+    this.#part.failFastWith(this.#step, withFuel(failed, this.fuel));
   }
 
   /** No item will run any more. */
@@ -277,14 +285,14 @@ export class FanOut implements Activity, WorkOwner {
 
   #finish(result: StepResult): void {
     this.#state = "Over";
-    this.#part.finish(this.#step, result);
+    this.#part.finish(this.#step, withFuel(result, this.fuel));
   }
 
   drain(): boolean {
     for (const [item, work] of this.#live) {
       if (work.drain()) continue;
       this.#live.delete(item);
-      this.#cancelItem(item, work.attempts, "Cancelled");
+      this.#cancelItem(item, work, "Cancelled");
     }
     this.#ready.length = 0;
     if (this.#live.size > 0 || this.#state === "Assembling") return true;
@@ -297,13 +305,14 @@ export class FanOut implements Activity, WorkOwner {
     const wasRunning = this.#state === "Running";
     this.#state = "Over";
     for (const work of this.#live.values()) work.stop();
-    for (const [item, { attempts }] of this.#live) this.#cancelItem(item, attempts, reason);
+    for (const [item, work] of this.#live) this.#cancelItem(item, work, reason);
     if (!wasRunning) return;
     for (const [item, attempts] of this.#recorded?.attempts ?? [])
-      if (item < this.#items.total) this.#cancelItem(item, attempts, reason);
+      if (item < this.#items.total) this.#cancelItem(item, { attempts }, reason);
   }
 
-  #cancelItem(item: number, attempts: number, reason: StopReason): void {
-    if (attempts > 0 && !this.#items.hasEnded(item)) this.#record(item, { state: "Cancelled", reason, attempts });
+  #cancelItem(item: number, { attempts, fuel }: Started, reason: StopReason): void {
+    if (attempts === 0 || this.#items.hasEnded(item)) return;
+    this.#record(item, withFuel({ state: "Cancelled", reason, attempts }, fuel));
   }
 }

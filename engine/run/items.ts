@@ -12,6 +12,7 @@ export class Items {
   #failed = 0;
   #cancelled = 0;
   #mostAttempts = 0;
+  #fuel: number | undefined;
 
   constructor(total: number, recorded: RecordedItems | undefined) {
     this.#results = Array.from({ length: total }, () => undefined);
@@ -42,6 +43,11 @@ export class Items {
     return this.#mostAttempts;
   }
 
+  /** What those that have ended took together; undefined: nothing that was metered. */
+  get fuel(): number | undefined {
+    return this.#fuel;
+  }
+
   hasEnded(index: number): boolean {
     return this.#results[index] !== undefined;
   }
@@ -52,6 +58,7 @@ export class Items {
     if (result.state === "Failed") this.#failed++;
     if (result.state === "Cancelled") this.#cancelled++;
     this.#mostAttempts = Math.max(this.#mostAttempts, result.attempts);
+    if (result.fuel !== undefined) this.#fuel = (this.#fuel ?? 0) + result.fuel;
   }
 
   /** In the order of the list; undefined where there is none. */

@@ -186,8 +186,9 @@ export class Part {
   #recordStopped(step: PlanStep, reason: StopReason): void {
     const { results, attempts } = this.records;
     if (results[step.index] !== undefined) return;
-    const started = this.#active[step.index]?.attempts ?? attempts[step.index] ?? 0;
-    this.#record(step, resultStopped(step, results, reason, started));
+    const activity = this.#active[step.index];
+    const started = activity?.attempts ?? attempts[step.index] ?? 0;
+    this.#record(step, resultStopped(step, results, reason, { attempts: started, fuel: activity?.fuel }));
   }
 
   /**

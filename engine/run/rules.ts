@@ -50,12 +50,23 @@ function isWithoutInput(step: PlanStep, results: Results): boolean {
   return takesOrigin && !hasOutput(results[step.origin]);
 }
 
-/** How a step ends that had not ended when its part of the run stopped. `attempts`: those that were started. */
-export function resultStopped(step: PlanStep, results: Results, reason: StopReason, attempts: number): StepResult {
+/** How a step ends that had not ended when its part of the run stopped. `started`: what it had come to. */
+export function resultStopped(
+  step: PlanStep,
+  results: Results,
+  reason: StopReason,
+  started: { readonly attempts: number; readonly fuel: number | undefined },
+): StepResult {
+  const { attempts, fuel } = started;
   const entered = leftAsEntered(step, results);
   if (entered !== undefined) return entered;
-  if (attempts > 0) return { state: "Cancelled", reason, attempts };
+  if (attempts > 0) return withFuel({ state: "Cancelled", reason, attempts }, fuel);
   return { state: "Skipped", reason: skipReason(step, results) === "UpstreamFailed" ? "UpstreamFailed" : reason };
+}
+
+/** Says what it took, where that is known. */
+export function withFuel<Result extends StepResult>(result: Result, fuel: number | undefined): Result {
+  return fuel === undefined || result.state === "Skipped" ? result : { ...result, fuel };
 }
 
 /** The direct dependencies' metadata as `<step>.<key>`. */

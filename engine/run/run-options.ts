@@ -26,6 +26,8 @@ export interface Attempt extends Work {
   readonly timeoutMs: number;
   /** Takes what the processor logs in this attempt; the run's owner sets it before it calls a backend. Absent: nobody listens. */
   readonly log?: (text: string) => void;
+  /** Takes the fuel that the attempt took, from a backend that meters it, whatever came of it; before it is answered. Absent: nobody asks. */
+  readonly reportFuel?: (units: number) => void;
 }
 
 /** Makes one attempt: deadline, limits and error translation are its work, retries are not. Throws only MillraceError. */

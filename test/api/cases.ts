@@ -26,6 +26,7 @@ import {
   withField,
 } from "./case-builders.ts";
 import { largestInline, pipelineCases, steps } from "./pipeline-cases.ts";
+import { wasmCases } from "./wasm-cases.ts";
 
 const atMostOnce = withField(builtin, "spec.delivery", "AtMostOnce");
 const apiKey = { name: "api-key", secretKeyRef: { name: "words", key: "token" } };
@@ -101,23 +102,8 @@ const processorCases: AgreementCase[] = [
   ),
   ...field(grpc, "spec.rpc.http", [null], [{ path: "/" }, { path: "/process" }]),
   ...both(grpc, "spec.rpc.maxConnections", integer(1, 64)),
-  ...field(
-    wasm,
-    "spec.wasm.source",
-    [{ configMapKeyRef: { name: "a", key: "b" } }],
-    [{}, { configMapKeyRef: {} }, { file: "a", configMapKeyRef: { name: "a", key: "b" } }, { oci: "a" }, absent],
-  ),
   ...both(wasm, "spec.wasm.source.file", files),
-  ...field(wasm, "spec.wasm.digest", [digest], ["sha1:00", digest.replace("a", "g")]),
-  ...field(wasm, "spec.wasm.abi", ["Auto", "Direct"], ["Extism", ""]),
-  ...field(wasm, "spec.wasm.entrypoint", ["process", "_start"], ["", "x".repeat(129)]),
-  ...field(
-    wasm,
-    "spec.wasm.limits.memory",
-    ["4Gi", "4096Mi", "4194304Ki", "4G", "4294M", "4294967k", 4_294_967_296, "64Mi"],
-    ["5Gi", "4097Mi", "4194305Ki", "5G", "4295M", "4294968k", 4_294_967_297, 0, "0Mi", "64Ti", "x"],
-  ),
-  ...field(wasm, "spec.wasm.limits", [{}, null], [{ fuel: 1 }, []]),
+  ...wasmCases,
   ...both(builtin, "spec.options", freeJson),
   ...both(builtin, "spec.optionsSchema", freeJson),
   ...both(builtin, "spec.outputSchema", freeJson),

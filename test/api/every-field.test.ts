@@ -17,6 +17,27 @@ spec:
   retry: {limit: 0, budgetPercent: 10}
 ---
 apiVersion: millrace.dev/v1alpha1
+kind: Processor
+metadata: {name: guest}
+spec:
+  wasm:
+    source: {oci: ghcr.io/acme/words:1.2}
+    digest: "${digest}"
+    pullPolicy: IfNotPresent
+    pullSecretRef: {name: registry}
+    verify: {publicKeySecretRef: {name: keys, key: cosign.pub}}
+    abi: Extism
+    entrypoint: count
+    limits: {memory: 16Mi, fuel: 5000000}
+    capabilities:
+      allowedHosts: ["*.example.com"]
+      env: [{name: LOG, value: info}, {name: TOKEN, valueFrom: {secretKeyRef: {name: words, key: token}}}]
+      config: [{name: top, value: "10"}]
+      randomSeed: seed
+    reuse: 100
+    isolation: Worker
+---
+apiVersion: millrace.dev/v1alpha1
 kind: Pipeline
 metadata: {name: article}
 spec:
@@ -97,6 +118,7 @@ const status = {
       log: payload,
       metadataPayload: payload,
       request: "0a".repeat(16),
+      fuel: 100_000_000_000_000,
       error: { ...failure, kind: "System", full: payload },
     },
   ],
@@ -117,7 +139,7 @@ describe("the fields of the complete engine", function () {
     return JSON.parse(text) as Record<string, unknown>;
   };
 
-  const names = ["mproc/word-count", "mpipe/article", "mexec/article-2"];
+  const names = ["mproc/word-count", "mproc/guest", "mpipe/article", "mexec/article-2"];
   for (const [index, name] of names.entries()) {
     it(`are kept as \`kubectl apply\` sends them, in ${name}`, async () => {
       const sent = parseAllDocuments(manifests)[index]?.toJS() as { spec: object };
@@ -127,7 +149,7 @@ describe("the fields of the complete engine", function () {
 
   it("say nothing of a second `kubectl apply`", async () => {
     const said = await cluster.kubectl(["apply", "--namespace", namespace, "--filename=-"], { stdin: manifests });
-    expect(said.match(/ unchanged$/gm)).to.have.length(3);
+    expect(said.match(/ unchanged$/gm)).to.have.length(4);
   });
 
   it("are kept in the status of an Execution", async () => {

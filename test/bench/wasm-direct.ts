@@ -4,8 +4,10 @@
 // the same module (reference.wasm, `uppercase`), the same bytes, the same instance per call; both sides check each result's length.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { DirectModule, type DirectRequest } from "../../backends/wasm/abis/direct.ts";
-import { admit } from "../../backends/wasm/admit.ts";
+import { directAbi } from "../../backends/wasm/abis/direct.ts";
+import { type GuestRequest, noCapabilities } from "../../backends/wasm/abis/guest.ts";
+import { GuestModule } from "../../backends/wasm/abis/guest-module.ts";
+import { admit } from "../../backends/wasm/admission/admit.ts";
 import { textType } from "../../engine/payload.ts";
 import { type Bench, compare, type Row } from "./bench.ts";
 
@@ -19,11 +21,11 @@ interface Exports {
   readonly process: (pointer: number, length: number) => bigint;
 }
 
-const unheard = (): void => undefined;
+const unheard = { log: (): void => undefined };
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-function requestOf(payload: Uint8Array): DirectRequest {
+function requestOf(payload: Uint8Array): GuestRequest {
   return {
     payload,
     contentType: textType,
@@ -37,12 +39,13 @@ function requestOf(payload: Uint8Array): DirectRequest {
       timeoutMs: 30_000,
     },
     secrets: {},
+    capabilities: noCapabilities,
     maxOutputBytes: 4 * 1024 * 1024,
   };
 }
 
 /** One call by hand; the functions that this behaviour never calls are there because the module imports them. */
-function byHand(module: WebAssembly.Module, request: DirectRequest): Uint8Array {
+function byHand(module: WebAssembly.Module, request: GuestRequest): Uint8Array {
   let memory: WebAssembly.Memory | undefined;
   let contentType = "";
   const write = (text: string, pointer: number, capacity: number) => {
@@ -79,7 +82,8 @@ function byHand(module: WebAssembly.Module, request: DirectRequest): Uint8Array 
 async function row(name: string, payloadBytes: number, units: number): Promise<Row> {
   const request = requestOf(new Uint8Array(payloadBytes).fill(0x61));
   const admitted = admit({ bytes, maxMemoryBytes, abi: "Direct", entrypoint: "process" });
-  const adapter = new DirectModule(admitted.module, "process", maxMemoryBytes);
+  const limits = { maxMemoryBytes, fuel: 1_000_000_000 };
+  const adapter = new GuestModule(directAbi, { ...admitted, entrypoint: "process", limits, reuse: 1 });
   const compiled = new WebAssembly.Module(bytes);
   const round = (call: () => Uint8Array) => () => {
     let done = 0;
@@ -93,7 +97,7 @@ async function row(name: string, payloadBytes: number, units: number): Promise<R
     units,
     rounds: 25,
     ours: round(() => {
-      const result = adapter.call(request, unheard);
+      const { result } = adapter.call(request, unheard);
       if (result.kind !== "Output") throw new Error(`the module answered ${result.kind}`);
       return result.payload;
     }),

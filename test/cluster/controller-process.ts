@@ -63,6 +63,7 @@ export class ControllerProcess implements AsyncDisposable {
       `--lease-name=millrace-${crypto.randomUUID()}`,
       `--kubeconfig=${kubeconfig}`,
       `--payloads-dir=${payloadsDir ?? join(directory, "payloads")}`,
+      `--module-cache-dir=${join(directory, "modules")}`,
       ...["metrics", "health-probe", "payload"].map((name) => `--${name}-bind-address=127.0.0.1:0`),
       ...args,
     ];

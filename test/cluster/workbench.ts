@@ -61,7 +61,7 @@ export class Workbench implements AsyncDisposable {
     const destination = { write: (line: string) => process.stderr.write(line) };
     const logger = createLogger({ destination, level: "error" });
     const common = { config: this.#config, logger, version, payloadsDir, ports: systemPorts };
-    const limits = { replica: "bench", namespaces: [namespace], allowIsolation: [], shutdownGraceMs: 0 };
+    const limits = { replica: "bench", namespaces: [namespace], allowIsolation: [], modules: {}, shutdownGraceMs: 0 };
     const ended = runController({ ...common, ...limits }, stop.signal);
     this.defer(async () => {
       stop.abort();

@@ -29,9 +29,18 @@ describe("the published package", function () {
 
   it("holds the built code, the CRDs and what a reader needs, and nothing else", () => {
     const parts = new Set(published.map((path) => path.split("/")[0]));
-    expect([...parts]).to.have.members(["CHANGELOG.md", "LICENSE", "README.md", "crds", "dist", "package.json"]);
+    expect([...parts]).to.have.members([
+      "CHANGELOG.md",
+      "LICENSE",
+      "README.md",
+      "crds",
+      "dist",
+      "package.json",
+      "templates",
+    ]);
     expect(published).to.include.members(["dist/main.js", "dist/processor.proto", "dist/THIRD-PARTY-NOTICES.txt"]);
-    const sources = published.filter((path) => /\.[cm]?ts$/.test(path) && !path.endsWith(".d.ts"));
+    const ours = published.filter((path) => !path.startsWith("templates/"));
+    const sources = ours.filter((path) => /\.[cm]?ts$/.test(path) && !path.endsWith(".d.ts"));
     expect(sources).to.deep.equal([]);
   });
 

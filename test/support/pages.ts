@@ -44,7 +44,17 @@ function withoutSetUp({ line, output }: Command): Command[] {
 
 /** A copy with this checkout's packages, and `millrace` on the PATH as an installed package would have it. */
 function prepare(folder: string): NodeJS.ProcessEnv {
-  for (const name of ["bin", "manifests", "backends", "controller", "engine", "crds", "package.json"]) {
+  for (const name of [
+    "bin",
+    "manifests",
+    "backends",
+    "controller",
+    "engine",
+    "crds",
+    "templates",
+    "test/fixtures/wasm",
+    "package.json",
+  ]) {
     cpSync(name, join(folder, name), { recursive: true });
   }
   symlinkSync(resolve("node_modules"), join(folder, "node_modules"));

@@ -1,29 +1,91 @@
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
 import { MillraceError } from "../../../engine/errors.ts";
+import { digestOf } from "../../../engine/payload.ts";
+import type { ResolvedSource } from "../../backend.ts";
 import { readConfinedFile } from "../../confined-file.ts";
-import { moduleTooLarge, type SourcedModule } from "./source.ts";
+import type { FoundSignatures } from "../verify/check.ts";
+import { type LocalSource, moduleTooLarge } from "./source.ts";
 
 const field = "spec.wasm.source.file";
 
-/**
- * Reads `file` from the modules directory.
- * @param modulesDir absolute; undefined: none is configured, and every file is NotFound
- * @throws NotFound, PayloadTooLarge, and what {@link readConfinedFile} throws: SandboxViolation, InvalidInput, Unavailable
- */
-export async function readModuleFile(
-  modulesDir: string | undefined,
-  file: string,
-  maxBytes: number,
-  signal: AbortSignal,
-): Promise<SourcedModule> {
-  const source = `file ${file}`;
-  if (modulesDir === undefined) {
-    throw new MillraceError(
-      "NotFound",
-      `${field}: ${file} cannot be read, as no modules directory is configured (--modules-dir).`,
-    );
+/** How often it is looked whether a file has changed, in milliseconds. */
+const checkAgainMs = 5_000;
+/** What is read of a file with a signature. */
+const maxSignatureBytes = 64 * 1024;
+
+/** What was read of a file when it looked like this. */
+interface Seen {
+  readonly look: string;
+  readonly digest: string;
+}
+
+/** Modules out of one directory. */
+export class ModuleFiles {
+  readonly #modulesDir: string | undefined;
+  readonly #maxBytes: number;
+  /** By path; a file that has not changed is not read to know what it is. */
+  readonly #seen = new Map<string, Seen>();
+
+  /** @param modulesDir absolute; undefined: none is configured, and every file is NotFound */
+  constructor(modulesDir: string | undefined, maxBytes: number) {
+    this.#modulesDir = modulesDir;
+    this.#maxBytes = maxBytes;
   }
-  const tooLarge = (bytes: number) => moduleTooLarge(source, bytes, maxBytes);
-  const confined = { directory: modulesDir, file, directoryName: "modules directory", field, maxBytes, tooLarge };
-  const { bytes } = await readConfinedFile(confined, signal);
-  return { bytes, source };
+
+  /** The source that `file` is, relative to the directory. */
+  source(file: string): LocalSource {
+    return {
+      kind: "Local",
+      name: `file ${file}`,
+      read: (signal) => this.#read(file, this.#maxBytes, signal),
+      resolve: (signal) => this.#resolve(file, signal),
+      signatures: (signal) => this.#signatures(file, signal),
+    };
+  }
+
+  async #resolve(file: string, signal: AbortSignal): Promise<ResolvedSource> {
+    const look = await this.#look(file);
+    const seen = this.#seen.get(file);
+    if (look !== undefined && seen?.look === look) return { version: seen.digest, checkAgainMs };
+    const digest = digestOf(await this.#read(file, this.#maxBytes, signal));
+    // What changed while it was read is read again the next time.
+    if (look !== undefined && look === (await this.#look(file))) this.#seen.set(file, { look, digest });
+    else this.#seen.delete(file);
+    return { version: digest, checkAgainMs };
+  }
+
+  /** What tells a file that has changed, links followed; undefined: it cannot be told. */
+  async #look(file: string): Promise<string | undefined> {
+    if (this.#modulesDir === undefined) return undefined;
+    const found = await stat(join(this.#modulesDir, file), { bigint: true }).catch(() => undefined);
+    return found && [found.dev, found.ino, found.size, found.mtimeNs, found.ctimeNs].join();
+  }
+
+  /** @throws NotFound, PayloadTooLarge, and what {@link readConfinedFile} throws: SandboxViolation, InvalidInput, Unavailable */
+  async #read(file: string, maxBytes: number, signal: AbortSignal): Promise<Uint8Array> {
+    const directory = this.#modulesDir;
+    if (directory === undefined) {
+      throw new MillraceError(
+        "NotFound",
+        `${field}: ${file} cannot be read, as no modules directory is configured (--modules-dir).`,
+      );
+    }
+    const tooLarge = (bytes: number) => moduleTooLarge(`file ${file}`, bytes, maxBytes);
+    const confined = { directory, file, directoryName: "modules directory", field, maxBytes, tooLarge };
+    return (await readConfinedFile(confined, signal)).bytes;
+  }
+
+  async #signatures(file: string, signal: AbortSignal): Promise<FoundSignatures> {
+    const names = [`${file}.minisig`, `${file}.sig`];
+    const files: Uint8Array[] = [];
+    for (const name of names) {
+      const bytes = await this.#read(name, maxSignatureBytes, signal).catch((error: unknown) => {
+        if (error instanceof MillraceError && error.code === "NotFound") return undefined;
+        throw error;
+      });
+      if (bytes !== undefined) files.push(bytes);
+    }
+    return { kind: "Detached", files, sought: names.join(" and ") };
+  }
 }

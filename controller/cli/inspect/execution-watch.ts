@@ -5,7 +5,7 @@ import { checkVerdict } from "../cluster/execution-wait.ts";
 import { follow } from "../cluster/follow.ts";
 import { asKubectl } from "../cluster/kubectl-object.ts";
 import { type CliContext, CliError, exitCodes } from "../context.ts";
-import { formatDuration } from "../terminal/durations.ts";
+import { formatDuration, formatFuel } from "../terminal/durations.ts";
 import { printable } from "../terminal/printable.ts";
 import { codeWords, stateWords } from "../terminal/row-words.ts";
 import { finallyNames } from "./finally-names.ts";
@@ -123,12 +123,13 @@ function phaseLine({ status }: Execution): string {
 }
 
 function rowLine(row: StepRow): string {
-  const { state, reason, items, attempts = 1, durationMs, error } = row;
+  const { state, reason, items, attempts = 1, durationMs, fuel, error } = row;
   const parts = [
     reason === undefined ? state : `${state} ${printable(reason)}`,
     ...(items === undefined ? [] : [stateWords(row)]),
     ...(attempts > 1 ? [`attempt ${attempts}`] : []),
     ...(durationMs === undefined ? [] : [formatDuration(durationMs)]),
+    ...(fuel === undefined ? [] : [formatFuel(fuel)]),
     ...(error === undefined ? [] : [`${codeWords(error)}: ${printable(error.message)}`]),
   ];
   return parts.join(" ");

@@ -1,5 +1,5 @@
 import type { StepRow } from "../../api/types.ts";
-import { formatDuration } from "../terminal/durations.ts";
+import { formatDuration, formatFuel } from "../terminal/durations.ts";
 import { printable, printableLines } from "../terminal/printable.ts";
 import { glyphOf, stateWords } from "../terminal/row-words.ts";
 import type { TerminalStyle } from "../terminal/terminal.ts";
@@ -24,6 +24,7 @@ interface Columns {
   readonly words: number;
   readonly tries: number;
   readonly duration: number;
+  readonly fuel: number;
   readonly bar: number;
 }
 
@@ -71,14 +72,16 @@ function columnsFor(lines: readonly RowLine[], width: number, nowMs: number): Co
   );
   const tries = longest(({ node }) => triesText(node.row));
   const duration = longest(({ node }) => durationText(timedRow(node, nowMs), nowMs));
-  const fixed = glyphWidth + [words, tries, duration].reduce((sum, part) => sum + (part === 0 ? 0 : part + gap), 0);
+  const fuel = longest(({ node }) => fuelText(node.row));
+  const fixed =
+    glyphWidth + [words, tries, duration, fuel].reduce((sum, part) => sum + (part === 0 ? 0 : part + gap), 0);
   const fittingName = Math.min(name, Math.max(leastName, width - fixed - gap - leastBar));
   const bar = width - fixed - fittingName - gap;
-  if (bar >= leastBar) return { name: fittingName, words, tries, duration, bar };
+  if (bar >= leastBar) return { name: fittingName, words, tries, duration, fuel, bar };
   // No room for a bar: then the words give way to the name and the numbers.
   const narrowName = Math.min(name, Math.max(leastName, width - fixed));
   const narrowWords = Math.max(0, Math.min(words, words - (fixed + narrowName - width)));
-  return { name: narrowName, words: narrowWords, tries, duration, bar: 0 };
+  return { name: narrowName, words: narrowWords, tries, duration, fuel, bar: 0 };
 }
 
 function rowText(
@@ -95,6 +98,7 @@ function rowText(
   if (columns.tries > 0) cells.push(triesText(row).padStart(columns.tries));
   const timed = timedRow(node, nowMs);
   if (columns.duration > 0) cells.push(durationText(timed, nowMs).padStart(columns.duration));
+  if (columns.fuel > 0) cells.push(fuelText(row).padStart(columns.fuel));
   const text = cells.join(" ".repeat(gap));
   const bar = timed === undefined || axis === undefined ? "" : ganttBar(timed, axis, columns.bar, nowMs);
   if (bar === "") return `${glyphOf(row, style)} ${text.trimEnd()}`;
@@ -123,6 +127,10 @@ function triesText(row: StepRow | undefined): string {
 function durationText(row: StepRow | undefined, nowMs: number): string {
   const durationMs = row === undefined ? undefined : rowDurationMs(row, nowMs);
   return durationMs === undefined ? "" : formatDuration(durationMs);
+}
+
+function fuelText(row: StepRow | undefined): string {
+  return row?.fuel === undefined ? "" : formatFuel(row.fuel);
 }
 
 /** What went wrong, and the first items that did, below the row. */

@@ -9,11 +9,13 @@ import { MillraceError, toMillraceError } from "../../../engine/errors.ts";
 import type { ProcessorFacts } from "../../../engine/pipeline.ts";
 import type { Invoke } from "../../../engine/run/run-options.ts";
 import { locate } from "../../api/manifests.ts";
-import type { SecretRef } from "../../api/types.ts";
 import { type Backends, type BackendsOptions, createBackends } from "../../processor/load.ts";
+import { decodedSecret } from "../../processor/secret-reader.ts";
+import { callSecrets, type NamedSecret } from "../../processor/secret-refs.ts";
 import { secretValue } from "../../processor/secret-value.ts";
 import { processorFacts, processorSpec } from "../../processor/spec.ts";
 import { type CliContext, CliError } from "../context.ts";
+import { modulesFrom } from "../module-options.ts";
 import { defaultNamespace, folderOf, formatProblem, type Workspace } from "../workspace.ts";
 import type { RunFlags } from "./run-flags.ts";
 
@@ -55,14 +57,14 @@ export async function loadProcessors(
   flags: RunFlags,
   context: CliContext,
 ): Promise<LoadedProcessors> {
-  const backends = createBackends(backendsOptions(workspace, flags, context));
+  const backends = createBackends(await backendsOptions(workspace, flags, context));
   const loaded = new LoadedProcessors(backends);
   const budget = new ByteBudget();
   const load = async (name: string): Promise<void> => {
     const located = workspace.processors.get(`${namespace}/${name}`);
     if (located === undefined) throw new MillraceError("NotFound", `Processor "${name}" is not in the manifests`);
     const spec = processorSpec(namespace, name, located.object.spec);
-    const secrets = localSecrets(workspace, namespace, located.object.spec.secrets ?? []);
+    const secrets = localSecrets(workspace, namespace, callSecrets(located.object.spec));
     const processor = await backends.load(spec, context.interrupted);
     const checked = await withChecks(processor, processorFacts(name, located.object.spec));
     loaded.add(
@@ -92,17 +94,19 @@ async function withChecks(processor: LoadedProcessor, facts: ProcessorFacts): Pr
 }
 
 /** The values that Secrets of the manifests have. */
-function localSecrets(workspace: Workspace, namespace: string, refs: readonly SecretRef[]): Secrets {
-  const values = refs.map(({ name, secretKeyRef }, index) => {
-    const field = `spec.secrets[${index}].secretKeyRef`;
+function localSecrets(workspace: Workspace, namespace: string, refs: readonly NamedSecret[]): Secrets {
+  const values = refs.map(({ name, secretKeyRef, field }) => {
     const secret = secretContent(workspace, namespace, secretKeyRef.name);
     if (secret === undefined) {
-      const what = `Secret "${secretKeyRef.name}" is not in the manifests; add one, with data or stringData`;
-      throw new MillraceError("NotFound", `${field}.name: ${what}`);
+      throw new MillraceError("NotFound", `${field}.name: ${noSecret(secretKeyRef.name)}`);
     }
     return [name, secretValue(field, `${namespace}/${secretKeyRef.name}`, secretKeyRef, secret)];
   });
   return new Secrets(Object.fromEntries(values));
+}
+
+function noSecret(name: string): string {
+  return `Secret "${name}" is not in the manifests; add one, with data or stringData`;
 }
 
 /** A Secret's `data`, with what `stringData` says merged over it, as the API server would. */
@@ -129,13 +133,20 @@ function loadFailure(workspace: Workspace, namespace: string, name: string, reas
   return formatProblem({ ...problem, severity: "Error" });
 }
 
-function backendsOptions(workspace: Workspace, flags: RunFlags, context: CliContext): BackendsOptions {
+async function backendsOptions(workspace: Workspace, flags: RunFlags, context: CliContext): Promise<BackendsOptions> {
   const pluginsDir = directory(flags.pluginsDir, "plugins", flags, context);
   const modulesDir = directory(flags.modulesDir, "modules", flags, context);
   return {
     ports: context.ports,
     version: context.version,
     allowIsolation: flags.allowIsolation,
+    modules: await modulesFrom(flags, context),
+    warn: (message) => context.stderr.write(`warning: ${message}\n`),
+    readSecret: async (namespace, name) => {
+      const secret = secretContent(workspace, namespace, name);
+      if (secret === undefined) throw new MillraceError("NotFound", noSecret(name));
+      return decodedSecret(secret.data);
+    },
     readConfigMapKey: (namespace, name, key) => readConfigMapKey(workspace, namespace, name, key),
     ...(pluginsDir === undefined ? {} : { pluginsDir }),
     ...(modulesDir === undefined ? {} : { modulesDir }),

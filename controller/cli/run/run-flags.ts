@@ -1,5 +1,7 @@
+import type { ModuleFlags } from "../module-options.ts";
+
 /** What `millrace run` was told. */
-export interface RunFlags {
+export interface RunFlags extends ModuleFlags {
   readonly filename: readonly string[];
   readonly input?: string;
   readonly contentType?: string;

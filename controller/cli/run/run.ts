@@ -1,11 +1,12 @@
 import { Command, Option } from "commander";
 import type { CliContext } from "../context.ts";
+import { moduleOptions } from "../module-options.ts";
 import { filenameOption, repeated } from "../options.ts";
 import type { RunFlags } from "./run-flags.ts";
 
 /** `millrace run`. */
 export function runCommand(context: CliContext): Command {
-  return new Command("run")
+  const command = new Command("run")
     .description("Run a Pipeline once, here, without a cluster.")
     .argument("[pipeline]", "name of the Pipeline; may be left out where there is only one")
     .addOption(filenameOption())
@@ -31,6 +32,8 @@ export function runCommand(context: CliContext): Command {
       const { runPipeline } = await import("./local-run.ts");
       await runPipeline(name, flags, context);
     });
+  for (const option of moduleOptions()) command.addOption(option);
+  return command;
 }
 
 const examples = `

@@ -1,7 +1,7 @@
 import type { Ports } from "../../../engine/clock.ts";
 import type { ItemResult, RunEvent, StepError, StepResult } from "../../../engine/outcome.ts";
 import type { Plan } from "../../../engine/plan.ts";
-import { formatDuration } from "../terminal/durations.ts";
+import { formatDuration, formatFuel } from "../terminal/durations.ts";
 import { printable } from "../terminal/printable.ts";
 import { codeWords, itemCounts } from "../terminal/row-words.ts";
 
@@ -108,11 +108,15 @@ function count(items: ItemCounts, { state }: ItemResult): void {
 /** What there is to say of a step besides its state and its time; may be empty. */
 export function detailText({ result, retrying, items }: StepView): string {
   const counts = items === undefined ? [] : [itemCounts(items)];
-  if (result !== undefined) return [...counts, ...outcomeText(result)].join(", ");
+  if (result !== undefined) return [...counts, ...outcomeText(result), ...fuelText(result)].join(", ");
   return [
     ...counts,
     ...(retrying === undefined ? [] : [`attempt ${retrying.attempt}: ${errorText(retrying.error)}`]),
   ].join(", ");
+}
+
+function fuelText(result: StepResult): readonly string[] {
+  return result.state === "Skipped" || result.fuel === undefined ? [] : [formatFuel(result.fuel)];
 }
 
 function outcomeText(result: StepResult): readonly string[] {

@@ -20,3 +20,17 @@ export function formatBytes(bytes: number): string {
   const kibibytes = bytes / 1_024;
   return kibibytes < 1_000 ? `${kibibytes.toFixed(1)} KiB` : `${(kibibytes / 1_024).toFixed(1)} MiB`;
 }
+
+/** What was metered, to three digits: `950 fuel`, `12.3k fuel`, `1.05G fuel`. */
+export function formatFuel(units: number): string {
+  const scale = fuelScales.find(({ least }) => units >= least);
+  return scale === undefined ? `${units} fuel` : `${Number((units / scale.unit).toPrecision(3))}${scale.suffix} fuel`;
+}
+
+/** A number is of the next scale as soon as it would be rounded up to it. */
+const fuelScales = [
+  { suffix: "T", unit: 1e12, least: 999.5e9 },
+  { suffix: "G", unit: 1e9, least: 999.5e6 },
+  { suffix: "M", unit: 1e6, least: 999.5e3 },
+  { suffix: "k", unit: 1e3, least: 1e3 },
+] as const;

@@ -33,7 +33,7 @@ export class EarlierRun {
     const useful = steps.filter(({ state, items }) => state === "Succeeded" || items?.results !== undefined);
     this.#rows = new Map(
       useful.map((row) => {
-        const { name, startTime: _start, durationMs: _duration, log: _log, error: _error, ...rest } = row;
+        const { name, startTime: _start, durationMs: _duration, fuel: _fuel, log: _log, error: _error, ...rest } = row;
         return [name, rest];
       }),
     );

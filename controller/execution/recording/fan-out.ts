@@ -1,5 +1,5 @@
 import type { ItemResult, StepError } from "../../../engine/outcome.ts";
-import { errorOf } from "../../../engine/run/rules.ts";
+import { errorOf, withFuel } from "../../../engine/run/rules.ts";
 import type { FanOutRow, ItemFailure } from "../../api/types.ts";
 import type { ItemRecord, ManifestWriter } from "../../payloads/manifest.ts";
 import { defined } from "../objects.ts";
@@ -106,7 +106,7 @@ export class FanOut {
     const refuse = (thrown: unknown) => {
       const error = errorOf(thrown);
       onStoreError(error);
-      this.#record(item, { state: "Failed", error, attempts: result.attempts }, {});
+      this.#record(item, withFuel({ state: "Failed", error, attempts: result.attempts }, result.fuel), {});
     };
     this.storing.add(held.then((stored) => this.#record(item, result, stored), refuse));
   }
@@ -134,6 +134,7 @@ export class FanOut {
       index: item,
       state: result.state,
       attempts: result.attempts,
+      fuel: result.fuel,
       reason: result.reason,
       output: held.output,
       metadata: result.state === "Succeeded" && Object.keys(result.metadata).length > 0 ? result.metadata : undefined,

@@ -1,7 +1,7 @@
 import type { Clock } from "../../../engine/clock.ts";
 import type { RunError, RunEvent, StepError, StepResult } from "../../../engine/outcome.ts";
 import type { PlanStep } from "../../../engine/plan.ts";
-import { errorOf } from "../../../engine/run/rules.ts";
+import { errorOf, withFuel } from "../../../engine/run/rules.ts";
 import type { Attempt } from "../../../engine/run/run-options.ts";
 import type { StepRow, StepRowProcessor } from "../../api/types.ts";
 import { isFinalRow } from "../status.ts";
@@ -221,10 +221,8 @@ export class Recorder {
       this.#failedToStore(row.name, error);
       // Items that are recorded can be taken over still, by a resume or by `retryFrom`.
       const items = this.#fanOuts.get(step)?.row;
-      end(
-        { state: "Failed", error, attempts: result.state === "Skipped" ? 0 : result.attempts },
-        { ...(items && { items }) },
-      );
+      const { attempts, fuel } = result.state === "Skipped" ? { attempts: 0 } : result;
+      end(withFuel({ state: "Failed", error, attempts }, fuel), { ...(items && { items }) });
     };
     this.#storing.add(held.then((stored) => end(result, stored), refuse));
   }

@@ -1,5 +1,6 @@
 import type { ItemResult, SkipReason, StepResult, SuccessReason } from "../../../engine/outcome.ts";
 import type { Payload } from "../../../engine/payload.ts";
+import { withFuel } from "../../../engine/run/rules.ts";
 import type { Recorded, RecordedItems } from "../../../engine/run/run-options.ts";
 import type { StepRow } from "../../api/types.ts";
 import type { ItemRecord } from "../../payloads/manifest.ts";
@@ -40,15 +41,17 @@ async function resultOf(row: StepRow, payloads: RunPayloads, signal: AbortSignal
     const output = await payloads.open(row.output, signal);
     const metadata = await payloads.openMetadata(row, signal);
     const known = knownReason(row.reason);
-    return { state: "Succeeded", output, metadata, attempts, ...known };
+    return withFuel({ state: "Succeeded", output, metadata, attempts, ...known }, row.fuel);
   }
   if (row.state === "Failed" && row.error !== undefined) {
     const { full: _full, ...error } = row.error;
-    return { state: "Failed", error, attempts, ...(row.reason === "Ignored" ? { reason: row.reason } : {}) };
+    const ignored = row.reason === "Ignored" ? ({ reason: "Ignored" } as const) : {};
+    return withFuel({ state: "Failed", error, attempts, ...ignored }, row.fuel);
   }
   // Rows are written by the recorder alone: a reason is one of the engine's.
   const reason = (row.reason ?? "Cancelled") as SkipReason;
-  return row.state === "Skipped" ? { state: "Skipped", reason } : { state: "Cancelled", reason, attempts };
+  if (row.state === "Skipped") return { state: "Skipped", reason };
+  return withFuel({ state: "Cancelled", reason, attempts }, row.fuel);
 }
 
 async function itemsOf(
@@ -69,14 +72,14 @@ async function itemsOf(
 
 /** Undefined: it had not ended. */
 function itemResult(record: ItemRecord, output: Payload | undefined): ItemResult | undefined {
-  const { state, attempts, reason, error, metadata = {} } = record;
+  const { state, attempts, fuel, reason, error, metadata = {} } = record;
   if (state === "Succeeded" && output !== undefined) {
-    return { state, output, metadata, attempts, ...knownReason(reason) };
+    return withFuel({ state, output, metadata, attempts, ...knownReason(reason) }, fuel);
   }
   if (state === "Failed" && error !== undefined) {
-    return { state, error, attempts, ...(reason === "Ignored" ? { reason } : {}) };
+    return withFuel({ state, error, attempts, ...(reason === "Ignored" ? { reason } : {}) }, fuel);
   }
-  if (state === "Cancelled") return { state, reason: (reason ?? "Cancelled") as SkipReason, attempts };
+  if (state === "Cancelled") return withFuel({ state, reason: (reason ?? "Cancelled") as SkipReason, attempts }, fuel);
   return undefined;
 }
 

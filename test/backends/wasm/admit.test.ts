@@ -2,7 +2,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "chai";
 import fc from "fast-check";
-import { type AdmittedModule, admit } from "../../../backends/wasm/admit.ts";
+import { Fuel } from "../../../backends/wasm/abis/fuel.ts";
+import { type AdmittedModule, admit } from "../../../backends/wasm/admission/admit.ts";
 import { MillraceError } from "../../../engine/errors.ts";
 import { constant, directModule, dropped, end, giveInput, i32 } from "./assembler.ts";
 
@@ -25,7 +26,12 @@ function refusal(bytes: Uint8Array, maxMemoryBytes?: number, entrypoint?: string
 }
 
 function instance(bytes: Uint8Array, maxMemoryBytes?: number): Readonly<Record<string, WebAssembly.ExportValue>> {
-  return new WebAssembly.Instance(admitted(bytes, maxMemoryBytes).module).exports;
+  return fuelled(new WebAssembly.Instance(admitted(bytes, maxMemoryBytes).module));
+}
+
+function fuelled(made: WebAssembly.Instance): Readonly<Record<string, WebAssembly.ExportValue>> {
+  new Fuel(made.exports).fill(1_000_000_000);
+  return made.exports;
 }
 
 type Exported = Readonly<Record<string, unknown>> & {
@@ -99,7 +105,8 @@ describe("Admission of WASM modules", () => {
       ],
     });
     const module = admitted(bytes, 2 * page).module;
-    const exports = new WebAssembly.Instance(module, { millrace: { options: () => 0 } }).exports as unknown as Exported;
+    const made = new WebAssembly.Instance(module, { millrace: { options: () => 0 } });
+    const exports = fuelled(made) as unknown as Exported;
     expect(exports.millrace_alloc(5)).to.equal(-1);
     expect(exports["millrace:memory-refused"].value).to.equal(1);
   });
@@ -147,10 +154,55 @@ describe("Admission of WASM modules", () => {
     expect(refusal(bytes).code).to.equal("SandboxViolation");
   });
 
+  for (const [what, code] of [
+    ["a local", [0x42, 0, 0x21, 2]],
+    ["a global", [0x42, 0, 0x24, 0]],
+    ["a function", [...constant(0), 0x10, 2, dropped]],
+    ["a type", [0x02, 7, end]],
+  ] as const) {
+    it(`refuses code that names ${what} which only metering adds`, () => {
+      expect(refusal(directModule({ process: [...code, ...giveInput] })).code).to.equal("InvalidInput");
+    });
+  }
+
+  it("refuses a forged meter", () => {
+    const exports = [
+      ["memory", 2, 0],
+      ["millrace_alloc", 0, 0],
+      ["process", 0, 1],
+      ["millrace:fuel", 2, 0],
+    ] as const;
+    expect(refusal(directModule({ exports })).code).to.equal("SandboxViolation");
+  });
+
   it("refuses a forbidden import, naming it and what is allowed", () => {
-    const error = refusal(directModule({ imports: [["wasi_snapshot_preview1", "fd_write", [0x00, 0]]] }));
+    const error = refusal(directModule({ imports: [["env", "abort", [0x00, 0]]] }));
     expect(error.code).to.equal("SandboxViolation");
-    expect(error.message).to.include("wasi_snapshot_preview1.fd_write").and.include("millrace.set_error");
+    expect(error.message).to.include("env.abort").and.include("millrace.set_error");
+  });
+
+  it("gives WASI preview 1 to every ABI, each function with its type alone, and says of a module that it uses it", () => {
+    const importing = (name: string, type: number) =>
+      directModule({
+        imports: [["wasi_snapshot_preview1", name, [0x00, type]]],
+        exports: [
+          ["memory", 2, 0],
+          ["millrace_alloc", 0, 1],
+          ["process", 0, 2],
+        ],
+      });
+    expect(admitted(importing("random_get", 3)).wasi).to.equal(true);
+    expect(admitted(directModule()).wasi).to.equal(false);
+    const mistyped = refusal(importing("random_get", 4));
+    expect(mistyped.code).to.equal("InvalidInput");
+    expect(mistyped.message).to.include("(i32, i32) → i32");
+    expect(refusal(importing("fd_peek", 3)).code).to.equal("SandboxViolation");
+  });
+
+  it("refuses what WASI was before preview 1, and says what to build for", () => {
+    const error = refusal(directModule({ imports: [["wasi_unstable", "fd_write", [0x00, 3]]] }));
+    expect(error.code).to.equal("SandboxViolation");
+    expect(error.message).to.include("Rebuild").and.include("preview 1");
   });
 
   for (const [what, description] of [

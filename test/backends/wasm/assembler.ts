@@ -1,5 +1,5 @@
 // A tiny assembler: WASM modules for tests, byte by byte, well formed or not.
-import { leb128 } from "../../../backends/wasm/binary-reader.ts";
+import { leb128 } from "../../../backends/wasm/binary/reader.ts";
 
 export const i32 = 0x7f;
 export const i64 = 0x7e;

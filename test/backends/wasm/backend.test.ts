@@ -6,7 +6,17 @@ import { MillraceError } from "../../../engine/errors.ts";
 import { BytesPayload, digestOf } from "../../../engine/payload.ts";
 import type { CallContext } from "../../../engine/processor.ts";
 import { constant, directModule, end, unreachable } from "./assembler.ts";
-import { backendOf, callerOf, callWith, mebibyte, openWorkers, outputOf, rejection, wasmSpec } from "./processors.ts";
+import {
+  backendOf,
+  callerOf,
+  callWith,
+  fuel,
+  mebibyte,
+  openWorkers,
+  outputOf,
+  rejection,
+  wasmSpec,
+} from "./processors.ts";
 
 const never = new AbortController().signal;
 const fixtures = join(import.meta.dirname, "../../fixtures/wasm");
@@ -142,7 +152,9 @@ describe("The WASM backend", function () {
 
   it("abandons a load that nobody waits for", async () => {
     const abort = new AbortController();
-    const load = rejection(backend.load(wasmSpec("small", { maxMemoryBytes: 2 * mebibyte }), abort.signal));
+    const load = rejection(
+      backend.load(wasmSpec("small", { limits: { maxMemoryBytes: 2 * mebibyte, fuel } }), abort.signal),
+    );
     abort.abort(new MillraceError("Cancelled", "gone"));
     expect((await load).code).to.equal("Cancelled");
   });

@@ -2,8 +2,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "chai";
 import fc from "fast-check";
-import { parseModule } from "../../../backends/wasm/binary.ts";
-import { BinaryReader, leb128 } from "../../../backends/wasm/binary-reader.ts";
+import { BinaryReader, leb128 } from "../../../backends/wasm/binary/reader.ts";
+import { parseModule } from "../../../backends/wasm/binary/shape.ts";
 import { MillraceError } from "../../../engine/errors.ts";
 import { assemble, directModule, end, header, i32, i64, name, section, vector } from "./assembler.ts";
 

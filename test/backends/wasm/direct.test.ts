@@ -1,24 +1,35 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "chai";
-import { DirectModule, type DirectRequest, type DirectResult } from "../../../backends/wasm/abis/direct.ts";
-import { admit } from "../../../backends/wasm/admit.ts";
+import { directAbi } from "../../../backends/wasm/abis/direct.ts";
+import { type GuestRequest, type GuestResult, noCapabilities } from "../../../backends/wasm/abis/guest.ts";
+import { GuestModule } from "../../../backends/wasm/abis/guest-module.ts";
+import { admit } from "../../../backends/wasm/admission/admit.ts";
 import { MillraceError } from "../../../engine/errors.ts";
 import { constant, type DirectParts, directModule, dropped, end, giveInput, result } from "./assembler.ts";
 
 const page = 65_536;
 const unheard = () => undefined;
 
-function load(bytes: Uint8Array, entrypoint = "process"): DirectModule {
-  const maxMemoryBytes = 16 * page;
-  return new DirectModule(
-    admit({ bytes, maxMemoryBytes, abi: "Direct", entrypoint }).module,
-    entrypoint,
-    maxMemoryBytes,
-  );
+/** One module's calls, what is thrown for errors again. */
+interface Loaded {
+  call(request: GuestRequest, log: (line: string, cutBytes?: number) => void): GuestResult;
 }
 
-function request(text: string, rest: Partial<DirectRequest> = {}): DirectRequest {
+function load(bytes: Uint8Array, entrypoint = "process"): Loaded {
+  const limits = { maxMemoryBytes: 16 * page, fuel: 1_000_000_000 };
+  const admitted = admit({ bytes, maxMemoryBytes: limits.maxMemoryBytes, abi: "Direct", entrypoint });
+  const module = new GuestModule(directAbi, { ...admitted, entrypoint, limits, reuse: 1 });
+  return {
+    call(request, log) {
+      const { result } = module.call(request, { log });
+      if (result.kind === "Error") throw new MillraceError(result.code, result.message);
+      return result;
+    },
+  };
+}
+
+function request(text: string, rest: Partial<GuestRequest> = {}): GuestRequest {
   return {
     payload: new TextEncoder().encode(text),
     contentType: "text/plain",
@@ -31,13 +42,14 @@ function request(text: string, rest: Partial<DirectRequest> = {}): DirectRequest
       idempotencyKey: "u/step",
       timeoutMs: 500,
     },
+    capabilities: noCapabilities,
     secrets: { token: "ripe melon" },
     maxOutputBytes: 1000,
     ...rest,
   };
 }
 
-function textOf(answer: DirectResult): string {
+function textOf(answer: GuestResult): string {
   if (answer.kind !== "Output") throw new Error(`it gave ${answer.kind}`);
   return new TextDecoder().decode(answer.payload);
 }

@@ -11,9 +11,9 @@ describe("The checked-in WASM modules", () => {
     expect(fixtureRecords(), "sources or modules have changed: npm run fixtures").to.deep.equal(recorded);
   });
 
-  it("are described by a header that docs/wasm.md gives word for word", () => {
+  it("are described by a header that docs/wasm-authors.md gives word for word", () => {
     const header = readFileSync(join(folder, "millrace.h"), "utf8");
-    const docs = readFileSync(join(import.meta.dirname, "../../../docs/wasm.md"), "utf8");
+    const docs = readFileSync(join(import.meta.dirname, "../../../docs/wasm-authors.md"), "utf8");
     expect(docs).to.include(header.trim());
   });
 });

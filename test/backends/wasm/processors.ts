@@ -1,13 +1,17 @@
 // Builders: a WASM backend over modules in memory, processors of it, and calls of them through call.ts.
+
 import type { CallLimits, LoadedProcessor, ProcessorSpec, WasmModule } from "../../../backends/backend.ts";
 import { ByteBudget } from "../../../backends/byte-budget.ts";
 import { Caller } from "../../../backends/call.ts";
+import { noCapabilities } from "../../../backends/wasm/abis/guest.ts";
 import { createWasmBackend, type WasmBackend, type WasmBackendOptions } from "../../../backends/wasm/backend.ts";
 import { systemPorts } from "../../../engine/clock.ts";
 import { MillraceError } from "../../../engine/errors.ts";
 import { BytesPayload, type JsonObject, textType } from "../../../engine/payload.ts";
 import type { ProcessorResponse } from "../../../engine/processor.ts";
 
+/** More than any of these modules needs in the time that it has. */
+export const fuel = 100_000_000_000;
 export const mebibyte = 1024 * 1024;
 
 /** A backend whose ConfigMaps have one key for each of `modules`. */
@@ -42,7 +46,10 @@ export function wasmSpec(
       source: { kind: "ConfigMapKey", name: "modules", key },
       abi: "Auto",
       entrypoint: "process",
-      maxMemoryBytes: 4 * mebibyte,
+      limits: { maxMemoryBytes: 4 * mebibyte, fuel },
+      capabilities: noCapabilities,
+      reuse: 1,
+      isolation: "Worker",
       ...implementation,
     },
     limits: { timeoutMs: 10_000, maxInputBytes: mebibyte, maxOutputBytes: mebibyte, maxConcurrency: 8, ...limits },

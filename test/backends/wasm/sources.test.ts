@@ -3,9 +3,10 @@ import { mkdir, mkdtemp, rm, symlink, truncate, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
-import { readModuleKey } from "../../../backends/wasm/sources/config-map.ts";
-import { readModuleFile } from "../../../backends/wasm/sources/file.ts";
+import { configMapSource, type ReadConfigMapKey } from "../../../backends/wasm/sources/config-map.ts";
+import { ModuleFiles } from "../../../backends/wasm/sources/file.ts";
 import { MillraceError } from "../../../engine/errors.ts";
+import { digestOf } from "../../../engine/payload.ts";
 import { rejection } from "./processors.ts";
 
 const never = new AbortController().signal;
@@ -30,13 +31,12 @@ describe("WASM modules from files", () => {
   });
   after(() => rm(root, { recursive: true, force: true }));
 
-  const read = (file: string, maxBytes = 100) => readModuleFile(modules, file, maxBytes, never);
+  const read = (file: string, maxBytes = 100) => new ModuleFiles(modules, maxBytes).source(file).read(never);
 
   it("are read, also through a link that stays in the directory", async () => {
-    const module = await read("nested/words.wasm");
-    expect([...module.bytes]).to.deep.equal([...content]);
-    expect(module.source).to.equal("file nested/words.wasm");
-    expect([...(await read("link.wasm")).bytes]).to.deep.equal([...content]);
+    expect([...(await read("nested/words.wasm"))]).to.deep.equal([...content]);
+    expect([...(await read("link.wasm"))]).to.deep.equal([...content]);
+    expect(new ModuleFiles(modules, 100).source("link.wasm").name).to.equal("file link.wasm");
   });
 
   for (const file of [
@@ -61,8 +61,11 @@ describe("WASM modules from files", () => {
   it("that are missing are not found", async () => {
     expect((await rejection(read("none.wasm"))).code).to.equal("NotFound");
     expect((await rejection(read("nested/words.wasm/more"))).code).to.equal("NotFound");
-    expect((await rejection(readModuleFile(undefined, "words.wasm", 100, never))).code).to.equal("NotFound");
-    expect((await rejection(readModuleFile(join(root, "gone"), "words.wasm", 100, never))).code).to.equal("NotFound");
+    for (const directory of [undefined, join(root, "gone")]) {
+      const source = new ModuleFiles(directory, 100).source("words.wasm");
+      expect((await rejection(source.read(never))).code).to.equal("NotFound");
+      expect((await rejection(source.resolve(never))).code).to.equal("NotFound");
+    }
   });
 
   it("must be regular files; a pipe holds nobody up", async () => {
@@ -78,47 +81,79 @@ describe("WASM modules from files", () => {
     expect(error.message)
       .to.include(String(2 ** 40))
       .and.include("100 bytes");
-    expect((await read("nested/words.wasm", 4)).bytes).to.have.length(4);
+    expect(await read("nested/words.wasm", 4)).to.have.length(4);
     expect((await rejection(read("nested/words.wasm", 3))).code).to.equal("PayloadTooLarge");
   });
 
   it("are not read for somebody who has gone", async () => {
     const gone = AbortSignal.abort(new MillraceError("Cancelled", "gone"));
-    expect((await rejection(readModuleFile(modules, "link.wasm", 100, gone))).code).to.equal("Cancelled");
+    const source = new ModuleFiles(modules, 100).source("link.wasm");
+    expect((await rejection(source.read(gone))).code).to.equal("Cancelled");
+  });
+
+  it("are another version once their content is another, and the same one otherwise", async () => {
+    const path = join(modules, "edited.wasm");
+    await writeFile(path, content);
+    const source = new ModuleFiles(modules, 100).source("edited.wasm");
+    const first = await source.resolve(never);
+    expect(first).to.deep.equal({ version: digestOf(content), checkAgainMs: 5000 });
+    expect(await source.resolve(never)).to.deep.equal(first);
+    await writeFile(path, Uint8Array.from([4, 3, 2, 1]));
+    expect((await source.resolve(never)).version).to.equal(digestOf(Uint8Array.from([4, 3, 2, 1])));
+    await writeFile(path, content);
+    expect(await source.resolve(never)).to.deep.equal(first);
+  });
+
+  it("have their signatures beside them", async () => {
+    await writeFile(join(modules, "signed.wasm"), content);
+    await writeFile(join(modules, "signed.wasm.sig"), "signature");
+    const files = new ModuleFiles(modules, 100);
+    const found = await files.source("signed.wasm").signatures(never);
+    expect(found).to.deep.equal({
+      kind: "Detached",
+      files: [new Uint8Array(Buffer.from("signature"))],
+      sought: "signed.wasm.minisig and signed.wasm.sig",
+    });
+    expect(await files.source("link.wasm").signatures(never)).to.deep.include({ files: [] });
   });
 });
 
 describe("WASM modules from ConfigMaps", () => {
-  const ref = { name: "modules", key: "words.wasm" };
+  const read = (reader: ReadConfigMapKey, maxBytes = 100) =>
+    configMapSource(reader, "team", { name: "modules", key: "words.wasm" }, maxBytes);
 
   it("are read in the Processor's namespace", async () => {
     const asked: string[] = [];
-    const module = await readModuleKey(
-      (...names) => {
-        asked.push(...names.slice(0, 3).map(String));
-        return Promise.resolve(content);
-      },
-      "team",
-      ref,
-      100,
-      never,
-    );
+    const source = read((...names) => {
+      asked.push(...names.slice(0, 3).map(String));
+      return Promise.resolve(content);
+    });
+    expect(await source.read(never)).to.equal(content);
     expect(asked).to.deep.equal(["team", "modules", "words.wasm"]);
-    expect(module).to.deep.equal({ bytes: content, source: "ConfigMap modules/words.wasm" });
+    expect(source.name).to.equal("ConfigMap modules/words.wasm");
   });
 
   it("keep the error of whoever reads them, and are unavailable when it is none of ours", async () => {
     const missing = new MillraceError("NotFound", "no such key");
-    expect(await rejection(readModuleKey(() => Promise.reject(missing), "team", ref, 100, never))).to.equal(missing);
+    expect(await rejection(read(() => Promise.reject(missing)).read(never))).to.equal(missing);
     const cause = new Error("socket hang up");
-    const error = await rejection(readModuleKey(() => Promise.reject(cause), "team", ref, 100, never));
+    const error = await rejection(read(() => Promise.reject(cause)).read(never));
     expect(error.code).to.equal("Unavailable");
     expect(error.cause).to.equal(cause);
   });
 
   it("over the size limit are refused with both sizes", async () => {
-    const error = await rejection(readModuleKey(() => Promise.resolve(content), "team", ref, 3, never));
+    const error = await rejection(read(() => Promise.resolve(content), 3).read(never));
     expect(error.code).to.equal("PayloadTooLarge");
     expect(error.message).to.include("4 bytes").and.include("3 bytes");
+  });
+
+  it("have their signatures under keys beside theirs", async () => {
+    const source = read((_namespace, _name, key) =>
+      key === "words.wasm.minisig"
+        ? Promise.resolve(content)
+        : Promise.reject(new MillraceError("NotFound", "no such key")),
+    );
+    expect(await source.signatures(never)).to.deep.include({ kind: "Detached", files: [content] });
   });
 });

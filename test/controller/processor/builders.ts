@@ -1,5 +1,6 @@
 import type { LoadedProcessor, ProcessorSpec } from "../../../backends/backend.ts";
-import type { ProcessorSpec as ApiProcessorSpec, Processor } from "../../../controller/api/types.ts";
+import type { ProcessorSpec as ApiProcessorSpec, Processor, WasmSpec } from "../../../controller/api/types.ts";
+import { callSecrets } from "../../../controller/processor/secret-refs.ts";
 import { processorFacts, processorSpec } from "../../../controller/processor/spec.ts";
 import type { Candidate } from "../../../controller/processor/versions.ts";
 import type { CallContext, ProcessorRequest, ProcessorResponse } from "../../../engine/processor.ts";
@@ -19,6 +20,18 @@ export function apiSpec(more: Partial<ApiProcessorSpec> = { local: { builtin: "t
     maxInputSize: "4Mi",
     maxOutputSize: "4Mi",
     maxConcurrency: 64,
+    ...more,
+  };
+}
+
+/** `spec.wasm` as the API server gives it: with all defaults. */
+export function wasmSpec(more: Pick<WasmSpec, "source"> & Partial<WasmSpec>): WasmSpec {
+  return {
+    abi: "Auto",
+    entrypoint: "process",
+    limits: { memory: "64Mi", fuel: 10_000_000_000 },
+    reuse: 1,
+    isolation: "Worker",
     ...more,
   };
 }
@@ -44,7 +57,7 @@ export function candidate(generation = 1, spec: ApiProcessorSpec = apiSpec()): C
     backend: "Local",
     spec: processorSpec("team", "words", spec),
     facts: processorFacts("words", spec),
-    secrets: spec.secrets ?? [],
+    secrets: callSecrets(spec),
   };
 }
 

@@ -1,9 +1,11 @@
 import { expect } from "chai";
-import { decide, probeAfterMs, retryAfterMs } from "../../../controller/processor/decide.ts";
+import { SourceRefusal } from "../../../backends/source-refusal.ts";
+import type { WasmSource } from "../../../controller/api/types.ts";
+import { decide, probeAfterMs, resolveAgainMs, retryAfterMs } from "../../../controller/processor/decide.ts";
 import { probeRefusalOf, type Refusal, refusalOf } from "../../../controller/processor/refusal.ts";
 import type { Holding, Version } from "../../../controller/processor/versions.ts";
 import { errorCodes, MillraceError } from "../../../engine/errors.ts";
-import { apiSpec, candidate } from "./builders.ts";
+import { apiSpec, candidate, wasmSpec } from "./builders.ts";
 
 const first = candidate(1);
 const second = candidate(2);
@@ -60,6 +62,7 @@ describe("why a Processor is refused", () => {
     .spec.implementation;
   const endpoint = candidate(1, apiSpec({ rpc: { protocol: "GRPC", endpoint: "a:1", maxConnections: 4 } })).spec
     .implementation;
+  const image = candidate(1, apiSpec({ wasm: wasmSpec({ source: { oci: "a" } }) })).spec.implementation;
   const rows: readonly [string, Parameters<typeof refusalOf>, string, string][] = [
     ["a built-in that does not exist", [new MillraceError("NotFound", "m"), builtin], "BuiltinNotFound", "Permanent"],
     ["a file that does not exist", [new MillraceError("NotFound", "m"), module], "ModuleNotFound", "Permanent"],
@@ -69,6 +72,16 @@ describe("why a Processor is refused", () => {
     ["a path that climbs", [new MillraceError("SandboxViolation", "m"), module], "SandboxViolation", "Permanent"],
     ["an endpoint that is none", [new MillraceError("InvalidInput", "m"), endpoint], "InvalidEndpoint", "Permanent"],
     ["a source that is away", [new MillraceError("Unavailable", "m"), module], "LoadFailed", "Transient"],
+    ["a registry that is away", [new MillraceError("Unavailable", "m"), image], "ModuleUnavailable", "Transient"],
+    ["a tag that does not exist", [new MillraceError("NotFound", "m"), image], "ModuleNotFound", "Permanent"],
+    ["credentials that do not do", [new SourceRefusal("Unauthorized", "m"), image], "ModuleUnauthorized", "Permanent"],
+    [
+      "a signature that is not there",
+      [new SourceRefusal("SignatureRefused", "m"), image],
+      "SignatureRefused",
+      "Permanent",
+    ],
+    ["a cache that may not be filled", [new SourceRefusal("NotCached", "m"), image], "ModuleNotCached", "Permanent"],
     ["a load that takes too long", [new MillraceError("DeadlineExceeded", "m"), module], "LoadFailed", "Transient"],
     ["a defect of ours", [new MillraceError("Internal", "m"), module], "InternalError", "Transient"],
     ["a spec that cannot be read", [new MillraceError("InvalidInput", "m"), undefined], "InvalidSpec", "Permanent"],
@@ -110,6 +123,23 @@ describe("when a Processor is tried again by itself", () => {
 
   it("looks for a file every half a minute, as nothing tells when it appears", () => {
     expect(retryAfterMs(refusal, file, 0, middle)).to.equal(30_000);
+  });
+
+  const wasm = (source: WasmSource) => candidate(1, apiSpec({ wasm: wasmSpec({ source }) })).spec.implementation;
+
+  it("looks for a module's file more often while that is not there, and every minute for what is fetched", () => {
+    const missing = [{ file: "a.wasm" }, { http: "https://a" }, { configMapKeyRef: { name: "a", key: "b" } }].map(
+      (source) => resolveAgainMs(refusal, wasm(source), 0, middle),
+    );
+    expect(missing).to.deep.equal([5_000, 60_000, undefined]);
+    expect(retryAfterMs(refusal, wasm({ oci: "a" }), 0, middle)).to.equal(60_000);
+  });
+
+  it("lets a registry alone as long as it wants to be, but not for ever", () => {
+    const waits = [10, 30_000, 1e9].map((wantedMs) => {
+      return retryAfterMs({ ...transient, retryAfterMs: wantedMs }, wasm({ oci: "a" }), 0, middle);
+    });
+    expect(waits).to.deep.equal([1_000, 30_000, 600_000]);
   });
 
   it("never tries a built-in again", () => {

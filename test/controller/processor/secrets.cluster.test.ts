@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import type { Client } from "../../../controller/api/client.ts";
 import { secrets as secretKind } from "../../../controller/api/kinds.ts";
-import type { SecretRef } from "../../../controller/api/types.ts";
+import type { NamedSecret } from "../../../controller/processor/secret-refs.ts";
 import { ProcessorSecrets } from "../../../controller/processor/secrets.ts";
 import { createHttpClient } from "../../../controller/runtime/http-client.ts";
 import { HttpTransport } from "../../../controller/runtime/http-transport.ts";
@@ -15,7 +15,9 @@ import { useCluster } from "../../cluster/cluster.ts";
 import { silentLogger } from "../runtime/fakes.ts";
 
 const signal = new AbortController().signal;
-const refs: readonly SecretRef[] = [{ name: "token", secretKeyRef: { name: "api", key: "key" } }];
+const refs: readonly NamedSecret[] = [
+  { name: "token", secretKeyRef: { name: "api", key: "key" }, field: "spec.secrets[0].secretKeyRef" },
+];
 
 describe("the Secrets of Processors on a real API server", function () {
   this.timeout(60_000);
@@ -79,7 +81,7 @@ describe("the Secrets of Processors on a real API server", function () {
 
   it("are heard of when they appear, change and go, with nothing asked again", async () => {
     await using secrets = open();
-    expect(await secrets.follow(processor, refs, signal)).to.equal(true);
+    expect(await secrets.follow(processor, ["api"], signal)).to.equal(true);
     expect(token(secrets)).to.equal("Unavailable");
     await next(() => client.create(secretKind, secret("first"), { namespace }, signal));
     expect(token(secrets)).to.equal("first");
@@ -92,18 +94,18 @@ describe("the Secrets of Processors on a real API server", function () {
   it("are asked for anew each time that they are followed, where they are too many to watch", async () => {
     await using secrets = open(0);
     await client.create(secretKind, secret("first"), { namespace }, signal);
-    expect(await secrets.follow(processor, refs, signal)).to.equal(false);
+    expect(await secrets.follow(processor, ["api"], signal)).to.equal(false);
     expect(token(secrets)).to.equal("first");
     await rotate("second");
     expect(token(secrets)).to.equal("first");
-    await secrets.follow(processor, refs, signal);
+    await secrets.follow(processor, ["api"], signal);
     expect(token(secrets)).to.equal("second");
   });
 
   it("stay as they were last for what still uses them when they are followed no longer", async () => {
     await using secrets = open();
     await client.create(secretKind, secret("first"), { namespace }, signal);
-    await secrets.follow(processor, refs, signal);
+    await secrets.follow(processor, ["api"], signal);
     expect(token(secrets)).to.equal("first");
     await secrets.follow(processor, [], signal);
     expect(token(secrets)).to.equal("first");

@@ -3,7 +3,7 @@ import { builtinOptionsSchema } from "../../../backends/local/builtins/catalogue
 import type { ProcessorSpec } from "../../../controller/api/types.ts";
 import { backendKind, processorFacts, processorSpec } from "../../../controller/processor/spec.ts";
 import { MillraceError } from "../../../engine/errors.ts";
-import { apiSpec } from "./builders.ts";
+import { apiSpec, wasmSpec } from "./builders.ts";
 
 const implementation = (more: Partial<ProcessorSpec>) => processorSpec("team", "words", apiSpec(more)).implementation;
 
@@ -33,33 +33,100 @@ describe("a Processor in the backends' terms", () => {
     ],
     [
       "a WASM module from a file",
-      { wasm: { source: { file: "a.wasm" }, abi: "Auto", entrypoint: "process", limits: { memory: "64Mi" } } },
+      { wasm: wasmSpec({ source: { file: "a.wasm" } }) },
       {
         kind: "WASM",
         source: { kind: "File", file: "a.wasm" },
         abi: "Auto",
         entrypoint: "process",
-        maxMemoryBytes: 67_108_864,
+        limits: { maxMemoryBytes: 67_108_864, fuel: 10_000_000_000 },
+        capabilities: { allowedHosts: [], env: {}, config: {} },
+        reuse: 1,
+        isolation: "Worker",
       },
     ],
     [
       "a WASM module from a ConfigMap, pinned",
       {
-        wasm: {
+        wasm: wasmSpec({
           source: { configMapKeyRef: { name: "m", key: "k" } },
           abi: "Direct",
           entrypoint: "run",
-          limits: { memory: 65_536 },
+          limits: { memory: 65_536, fuel: 1_000 },
+          isolation: "Inline",
           digest,
-        },
+        }),
       },
       {
         kind: "WASM",
         source: { kind: "ConfigMapKey", name: "m", key: "k" },
         abi: "Direct",
         entrypoint: "run",
-        maxMemoryBytes: 65_536,
+        limits: { maxMemoryBytes: 65_536, fuel: 1_000 },
+        capabilities: { allowedHosts: [], env: {}, config: {} },
+        reuse: 1,
+        isolation: "Inline",
         digest,
+      },
+    ],
+    [
+      "a WASM module of a registry, signed, with all that it may be given",
+      {
+        wasm: wasmSpec({
+          source: { oci: "ghcr.io/acme/words:1.2" },
+          pullPolicy: "Always",
+          pullSecretRef: { name: "registry" },
+          verify: { publicKeySecretRef: { name: "keys", key: "cosign.pub" } },
+          abi: "Extism",
+          capabilities: {
+            allowedHosts: ["*.example.com"],
+            env: [
+              { name: "LOG", value: "info" },
+              { name: "TOKEN", valueFrom: { secretKeyRef: { name: "words", key: "token" } } },
+            ],
+            config: [{ name: "__proto__", value: "10" }],
+            randomSeed: "seed",
+          },
+          reuse: 100,
+        }),
+      },
+      {
+        kind: "WASM",
+        source: { kind: "OCI", reference: "ghcr.io/acme/words:1.2" },
+        pullPolicy: "Always",
+        pullSecret: "registry",
+        verify: { secret: "keys", key: "cosign.pub" },
+        abi: "Extism",
+        entrypoint: "process",
+        limits: { maxMemoryBytes: 67_108_864, fuel: 10_000_000_000 },
+        capabilities: {
+          allowedHosts: ["*.example.com"],
+          env: { LOG: "info" },
+          config: Object.fromEntries([["__proto__", "10"]]),
+          randomSeed: "seed",
+        },
+        reuse: 100,
+        isolation: "Worker",
+      },
+    ],
+    [
+      "a WASM module of a web server, signed by the only key of a Secret",
+      {
+        wasm: wasmSpec({
+          source: { http: "https://example.com/a.wasm" },
+          verify: { publicKeySecretRef: { name: "keys" } },
+        }),
+      },
+      {
+        kind: "WASM",
+        source: { kind: "HTTP", url: "https://example.com/a.wasm" },
+        verify: { secret: "keys" },
+        abi: "Auto",
+        entrypoint: "process",
+        limits: { maxMemoryBytes: 67_108_864, fuel: 10_000_000_000 },
+        capabilities: { allowedHosts: [], env: {}, config: {} },
+        reuse: 1,
+        isolation: "Worker",
       },
     ],
   ];

@@ -100,6 +100,30 @@ describe("run: a fan-out", () => {
     expect(digests[0]).to.match(/^[0-9a-f]{32}$/);
   });
 
+  it("took what the last attempts of its items took together, those before the run was interrupted too", async () => {
+    const items: RecordedItems = {
+      digest: digestOfList("[0,1,2]"),
+      total: 3,
+      results: new Map<number, ItemResult>([
+        [0, { state: "Succeeded", output: jsonPayload(0), metadata: {}, attempts: 1, fuel: 1_000 }],
+      ]),
+      attempts: new Map(),
+    };
+    const { outcome, events } = await told(fan({ onFailure: "Ignore" }), {
+      ...input([0, 1, 2]),
+      recorded: { results: new Map(), attempts: new Map(), items: new Map([["f", items]]), elapsedMs: 0 },
+      invoke: async (attempt, { payload }) => {
+        attempt.reportFuel?.(10 * attempt.attempt + (attempt.item ?? 0));
+        if (attempt.item === 2) throw new MillraceError("InvalidInput", "no");
+        if (attempt.attempt === 1) throw new MillraceError("Unavailable", "down");
+        return answered(payload);
+      },
+    });
+    const fuels = events.flatMap((event) => (event.type === "ItemFinished" ? [event.result.fuel] : []));
+    expect(fuels).to.have.members([12, 21]);
+    expect(outcome.steps[0]).to.include({ state: "Succeeded", fuel: 1_033 });
+  });
+
   it("gives an empty list for an empty list, without an attempt", async () => {
     const { outcome, events } = await told(fan(), input([]));
     expect(await textOf(outcome.output)).to.equal("[]");

@@ -569,3 +569,50 @@ describe("run: resume", () => {
     expect(await textOf(outcome.output)).to.equal('"kept"');
   });
 });
+
+describe("run: fuel", () => {
+  const used = (units: number, response: ProcessorResponse | MillraceError): Invoke => {
+    return async (attempt) => {
+      attempt.reportFuel?.(units * attempt.attempt);
+      if (response instanceof MillraceError) throw response;
+      return response;
+    };
+  };
+
+  it("is that of the last attempt, whether it succeeded or not", async () => {
+    const good = await runToEnd(pipeline([step("a")]), { invoke: used(7, withMetadata(textPayload("x"), {})) });
+    expect(good.steps[0]).to.include({ state: "Succeeded", attempts: 1, fuel: 7 });
+    const bad = await runToEnd(pipeline([step("a")]), { invoke: used(7, unavailable()) });
+    expect(bad.steps[0]).to.include({ state: "Failed", attempts: 2, fuel: 14 });
+  });
+
+  it("is not said of a step whose backend meters nothing, or whose last attempt told nothing", async () => {
+    const silent = await runToEnd(pipeline([step("a")]));
+    expect(silent.steps[0]).not.to.have.property("fuel");
+    let late: Attempt | undefined;
+    const outcome = await runToEnd(pipeline([step("a")]), {
+      invoke: async (attempt, { payload }) => {
+        if (attempt.attempt === 1) {
+          late = attempt;
+          throw unavailable();
+        }
+        // The thread of an attempt that was given up tells what it took in the end.
+        late?.reportFuel?.(99);
+        return withMetadata(payload, {});
+      },
+    });
+    expect(outcome.steps[0]).to.include({ state: "Succeeded", attempts: 2 }).and.not.to.have.property("fuel");
+  });
+
+  it("is said of a step that is cancelled while it waits for a retry", async () => {
+    const controller = new AbortController();
+    const outcome = await runToEnd(pipeline([step("a")]), {
+      invoke: used(7, unavailable()),
+      signal: controller.signal,
+      onEvent: ({ type }) => {
+        if (type === "StepRetrying") controller.abort(new MillraceError("Cancelled", "enough"));
+      },
+    });
+    expect(outcome.steps[0]).to.include({ state: "Cancelled", attempts: 1, fuel: 7 });
+  });
+});

@@ -63,6 +63,23 @@ describe("an Execution as a person sees it", () => {
     );
   });
 
+  it("says to three digits what steps took where it is metered, and has no room for it where none is", () => {
+    const took = (name: string, fuel: number): StepRow => ({ name, state: "Succeeded", fuel });
+    const names = ["a", "b", "c", "d", "e"];
+    const fuels = [0, 999, 12_345, 999_500, 1_234_567_890];
+    const text = shown(
+      withRows(...names.map((name, index) => took(name, fuels[index] ?? 0)), { name: "f", state: "Waiting" }),
+    );
+    expect(text.split("\n").slice(-6)).to.deep.equal([
+      "✔ a  Succeeded      0 fuel",
+      "✔ b  Succeeded    999 fuel",
+      "✔ c  Succeeded  12.3k fuel",
+      "✔ d  Succeeded     1M fuel",
+      "✔ e  Succeeded  1.23G fuel",
+      "· f  Waiting",
+    ]);
+  });
+
   it("fits 100 columns", () => {
     expect(shown(inspected, { columns: 100 })).to.equal(
       [

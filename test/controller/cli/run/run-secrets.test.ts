@@ -1,8 +1,10 @@
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { millrace } from "../../../support/millrace.ts";
+
+const probe = join(import.meta.dirname, "../../../fixtures/wasm/wasi-probe.wasm");
 
 const manifests = `
 apiVersion: millrace.dev/v1alpha1
@@ -17,6 +19,24 @@ apiVersion: millrace.dev/v1alpha1
 kind: Processor
 metadata: {name: narrow}
 spec: {local: {builtin: echo}, outputSchema: {type: string, maxLength: 3}}
+---
+apiVersion: millrace.dev/v1alpha1
+kind: Processor
+metadata: {name: guest}
+spec:
+  wasm:
+    source: {file: probe.wasm}
+    entrypoint: variable
+    capabilities:
+      env:
+        - {name: LOG, value: info}
+        - {name: TOKEN, valueFrom: {secretKeyRef: {name: api, key: token}}}
+  retry: {limit: 0}
+---
+apiVersion: millrace.dev/v1alpha1
+kind: Pipeline
+metadata: {name: guests}
+spec: {steps: [{name: a, processor: guest}]}
 ---
 apiVersion: millrace.dev/v1alpha1
 kind: Pipeline
@@ -43,6 +63,8 @@ describe("millrace run with Secrets of the manifests", function () {
       return String(secrets.token.length);
     }`;
     await writeFile(join(folder, "plugins/keyed.mjs"), module);
+    await mkdir(join(folder, "modules"));
+    await copyFile(probe, join(folder, "modules/probe.wasm"));
   });
   after(() => rm(folder, { recursive: true, force: true }));
 
@@ -55,6 +77,14 @@ describe("millrace run with Secrets of the manifests", function () {
     expect((await run(secret("data: {token: azN5LTA4MTU=}"), "keys", "x")).stdout).to.equal("8");
     const both = secret("data: {token: azN5LTA4MTU=}\nstringData: {token: k3y}");
     expect((await run(both, "keys", "x")).stdout).to.equal("3");
+  });
+
+  it("gives a WASM module variables out of them, and such as are plain", async () => {
+    const given = async (name: string, secrets: string) => (await run(secrets, "guests", name)).stdout.trim();
+    expect(await given("LOG", secret("stringData: {token: k3y}"))).to.equal('{"value":"info"}');
+    expect(await given("TOKEN", secret("stringData: {token: k3y}"))).to.equal('{"value":"k3y"}');
+    const { stderr } = await run("", "guests", "LOG");
+    expect(stderr).to.contain('spec.wasm.capabilities.env[1].valueFrom.secretKeyRef.name: Secret "api" is not in');
   });
 
   it("masks it in what it prints of a failure", async () => {

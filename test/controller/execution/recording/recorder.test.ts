@@ -73,6 +73,35 @@ describe("the rows of a run", () => {
     expect(recorded.results.get("two")).to.include({ reason: "Ignored", attempts: 2 });
   });
 
+  it("say what was metered, also of failures and items, and a run that goes on takes it back", async () => {
+    await using folder = await runFolder(ports.clock);
+    const steps = [one, { ...one, name: "two" }, { ...one, name: "many" }];
+    const recorder = recorderOf(folder, steps);
+    recorder.onEvent({ type: "StepFinished", step: 0, result: { ...succeeded("x"), fuel: 5_000_000_000 } });
+    recorder.onEvent({
+      type: "StepFinished",
+      step: 1,
+      result: { state: "Failed", error: broken, attempts: 2, fuel: 12 },
+    });
+    recorder.onEvent({ type: "ItemsListed", step: 2, total: 3, digest: "0a".repeat(16) });
+    recorder.onEvent({ type: "ItemFinished", step: 2, item: 0, result: { ...succeeded("x"), fuel: 3 } });
+    recorder.onEvent({
+      type: "ItemFinished",
+      step: 2,
+      item: 2,
+      result: { state: "Failed", error: broken, attempts: 1, fuel: 4 },
+    });
+    await recorder.flush();
+    await recorder.settled();
+    expect(recorder.rows.map(({ fuel }) => fuel)).to.deep.equal([5_000_000_000, 12, undefined]);
+    const { recorded } = await resumed(recorder.rows, folder.another(), never);
+    expect([...recorded.results.values()].map((result) => "fuel" in result && result.fuel)).to.deep.equal([
+      5_000_000_000, 12,
+    ]);
+    const items = recorded.items.get("many")?.results;
+    expect([items?.get(0)?.fuel, items?.get(2)?.fuel]).to.deep.equal([3, 4]);
+  });
+
   it("name metadata in the store where it is large, or the rows together have much of it", async () => {
     await using folder = await runFolder(ports.clock);
     const steps = Array.from({ length: 80 }, (_, index) => ({ ...one, name: `step-${index}` }));
