@@ -61,7 +61,7 @@ describe("the published package", function () {
 
   it("teaches its commands with --help", async () => {
     const { stdout } = await millrace("--help");
-    for (const command of ["run", "validate", "graph", "controller", "output"]) {
+    for (const command of ["run", "validate", "graph", "wasm", "controller", "output"]) {
       expect(stdout).to.match(new RegExp(`^  ${command}\\b`, "m"));
       const help = await millrace(command, "--help");
       expect(help.stdout).to.contain("Examples:").and.to.contain("Usage:");
@@ -74,6 +74,20 @@ describe("the published package", function () {
     const args = ["run", "-f", manifests, "--modules-dir", modules, "--input", "hello from the package"];
     const { stdout } = await millrace(...args);
     expect(JSON.parse(stdout)).to.deep.equal({ text: "HELLO FROM THE PACKAGE!", words: 4 });
+  });
+
+  it("begins a WASM module from its templates", async () => {
+    for (const lang of ["assemblyscript", "c", "go", "rust", "zig"]) {
+      await millrace("wasm", "new", `new-${lang}`, "--lang", lang);
+      const files = await readdir(join(folder, `new-${lang}`));
+      expect(files, lang).to.include.members([".gitignore", "README.md"]).and.not.to.include("gitignore");
+    }
+  });
+
+  it("checks and calls a WASM module", async () => {
+    const module = join(import.meta.dirname, "../fixtures/wasm/templates/c.wasm");
+    expect((await millrace("wasm", "check", module)).stdout).to.contain("It would be admitted.");
+    expect((await millrace("wasm", "call", module, "--input", "one two")).stdout).to.equal('{"lines":0,"words":2}');
   });
 
   it("finds the contract of gRPC processors", async () => {

@@ -10,6 +10,8 @@ export interface ModuleCheck extends ModuleInspection {
   readonly bytes: number;
   readonly digest: string;
   readonly entrypoint: string;
+  /** `--memory`. */
+  readonly maxMemoryBytes: number;
   /** Of the sample call; absent: the module was not called, or did not get as far. */
   readonly sample?: { readonly inputBytes: number; readonly outcome: string; readonly fuel?: number };
 }
@@ -36,7 +38,7 @@ function factsOf(found: ModuleCheck): (readonly [string, string])[] {
     ["ABI", found.abi === undefined ? "none" : `${found.abi}${found.wasi ? ", over WASI preview 1" : ""}`],
     ["Entrypoint", found.entrypoint],
     ["Functions", String(found.functions)],
-    ["Memory", memory === undefined ? "none" : memoryWords(memory)],
+    ["Memory", memory === undefined ? "none" : memoryWords(memory, found.maxMemoryBytes)],
     ["Imports", named(found.imports)],
     ["Exports", named(found.exports)],
     ["Features", named(found.features)],
@@ -44,9 +46,9 @@ function factsOf(found: ModuleCheck): (readonly [string, string])[] {
   ];
 }
 
-function memoryWords({ initialBytes, maxBytes }: NonNullable<ModuleCheck["memory"]>): string {
-  const most = maxBytes === undefined ? "as far as its limit allows" : `to ${formatBytes(maxBytes)}`;
-  return `${formatBytes(initialBytes)} from the start, may grow ${most}`;
+function memoryWords({ initialBytes, maxBytes }: NonNullable<ModuleCheck["memory"]>, allowed: number): string {
+  const most = maxBytes !== undefined && maxBytes < allowed ? "its own maximum" : "as --memory allows";
+  return `${formatBytes(initialBytes)} from the start, at most ${formatBytes(Math.min(maxBytes ?? allowed, allowed))}, ${most}`;
 }
 
 function sampleWords({ inputBytes, outcome, fuel }: NonNullable<ModuleCheck["sample"]>): string {

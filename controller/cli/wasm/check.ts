@@ -30,7 +30,8 @@ export function wasmCheckCommand(context: CliContext): Command {
 }
 
 const examples = `
-A module that would be admitted is called once. That the call fails is no fault: many modules want another input.
+A module that would be admitted is called once; its fuel is that of making an instance and of the call. That the call
+fails is no fault: many modules want another input.
 Exit code 0: it would be admitted; 1: it would be refused; 2: wrong usage.
 
 Examples:
@@ -44,7 +45,7 @@ async function check(file: string, flags: CheckFlags, context: CliContext): Prom
   const { abi, entrypoint, memory } = flags;
   const inspection = inspect({ bytes, abi, entrypoint, maxMemoryBytes: memory });
   const digest = `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
-  const facts = { file, bytes: bytes.byteLength, digest, entrypoint, ...inspection };
+  const facts = { file, bytes: bytes.byteLength, digest, entrypoint, maxMemoryBytes: memory, ...inspection };
   const found = inspection.refusals.length > 0 ? facts : await withSample(facts, file, flags, input, context);
   const text = flags.output === "json" ? `${JSON.stringify(found, undefined, 2)}\n` : checkText(found, context);
   context.stdout.write(text);

@@ -30,19 +30,28 @@ Examples:
 async function begin(directory: string, { lang }: NewFlags, context: CliContext): Promise<void> {
   const target = resolve(context.cwd, directory);
   await checkEmpty(target, directory);
-  const template = join(templates(), lang);
+  await copy(join(templates(), lang), target).catch((error: NodeJS.ErrnoException) => {
+    throw unwritable(directory, error);
+  });
+  const shown = relative(context.cwd, target) || ".";
+  context.stdout.write(`${shown}: ${(await readdir(target)).sort().join(", ")}\n${await buildCommand(target)}`);
+}
+
+async function copy(template: string, target: string): Promise<void> {
   await mkdir(target, { recursive: true });
   await cp(template, target, { recursive: true });
   // npm publishes no file of that name.
   await rename(join(target, "gitignore"), join(target, ".gitignore"));
-  const shown = relative(context.cwd, target) || ".";
-  context.stdout.write(`${shown}: ${(await readdir(target)).sort().join(", ")}\n${await buildCommand(target)}`);
+}
+
+function unwritable(directory: string, cause: NodeJS.ErrnoException): CliError {
+  return new CliError(`${directory} cannot be written to (${cause.code ?? cause.message})`, exitCodes.usage, { cause });
 }
 
 async function checkEmpty(target: string, directory: string): Promise<void> {
   const names = await readdir(target).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return [];
-    throw new CliError(`${directory} cannot be written to (${error.code})`, exitCodes.usage, { cause: error });
+    throw unwritable(directory, error);
   });
   if (names.length === 0) return;
   throw new CliError(`${directory} is not empty; name a directory that is, or that is not there`, exitCodes.usage);

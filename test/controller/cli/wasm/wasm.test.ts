@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
-import { constant, directModule, end, unreachable } from "../../../backends/wasm/assembler.ts";
+import { constant, directModule, end, i32, unreachable } from "../../../backends/wasm/assembler.ts";
 import { type MillraceOptions, millrace } from "../../../support/millrace.ts";
 
 const fixtures = join(import.meta.dirname, "../../../fixtures/wasm");
@@ -68,9 +68,34 @@ describe("millrace wasm", function () {
     });
 
     it("names each compiler feature that a module uses", async () => {
-      const file = written("features.wasm", directModule({ process: [0x20, 0, 0xc0, 0x1a, 0x20, 0, 0xad, end] }));
-      const { stdout } = await run(["check", file, "-o", "json"]);
-      expect(JSON.parse(stdout).features).to.deep.equal(["sign-ext"]);
+      const module = directModule({
+        process: [0x20, 0, 0xc0, 0x1a, 0x20, 0, 0xad, end],
+        globals: [
+          [i32, 0, ...constant(1), end],
+          [i32, 1, ...constant(1), ...constant(2), 0x6a, end],
+        ],
+        exports: [
+          ["memory", 2, 0],
+          ["millrace_alloc", 0, 0],
+          ["process", 0, 1],
+          ["counter", 3, 1],
+        ],
+      });
+      const { stdout } = await run(["check", written("features.wasm", module), "-o", "json"]);
+      expect(JSON.parse(stdout).features).to.deep.equal(["extended-const", "mutable-globals", "sign-ext"]);
+    });
+
+    it("says how far a module's memory may grow", async () => {
+      const growing = async (name: string, limits: readonly number[], ...flags: readonly string[]) => {
+        const { stdout } = await run(["check", written(name, directModule({ memories: [limits] })), ...flags]);
+        return /^Memory +(.*)$/m.exec(stdout)?.[1];
+      };
+      expect(await growing("open.wasm", [0, 1], "--memory", "1Mi")).to.equal(
+        "64.0 KiB from the start, at most 1.0 MiB, as --memory allows",
+      );
+      expect(await growing("closed.wasm", [1, 1, 2])).to.equal(
+        "64.0 KiB from the start, at most 128.0 KiB, its own maximum",
+      );
     });
 
     it("lists all that would be refused, each with how to mend it, and exits with 1", async () => {
@@ -202,6 +227,13 @@ describe("millrace wasm", function () {
         expect(readFileSync(join(cwd, `new-${lang}`, ".gitignore"), "utf8")).to.include("wasm");
       });
     }
+
+    it("says that it cannot write there", async () => {
+      const file = written("taken", Buffer.from("x"));
+      const { code, stderr } = await run(["new", `${file}/words`, "--lang", "c"]);
+      expect(code).to.equal(2);
+      expect(stderr).to.equal("error: taken/words cannot be written to (ENOTDIR)\n");
+    });
 
     it("writes over nothing", async () => {
       const { code, stderr } = await run(["new", ".", "--lang", "c"]);
