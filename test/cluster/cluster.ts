@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { leaveOut } from "../support/left-out.ts";
 import { ControlPlane, type ControlPlaneOptions } from "./control-plane.ts";
 import { createKubectl, type Kubectl } from "./kubectl.ts";
 
@@ -94,11 +95,7 @@ export function useControlPlane(args: ControlPlaneOptions["args"] = {}): { reado
 /** Skips the suite, or fails it where a cluster is required, unless there is a way to one. */
 function isLeftOut(context: Mocha.Context, source: string | undefined): boolean {
   if (source !== undefined && source !== "") return false;
-  const title = context.test?.parent?.fullTitle() ?? "a suite";
-  const required = (process.env.MILLRACE_REQUIRE ?? "").split(",").map((name) => name.trim());
-  if (required.includes("cluster")) throw new Error(`MILLRACE_REQUIRE names cluster and there is none: ${howToGetOne}`);
-  console.log(`Left out: "${title}" needs a Kubernetes API server: ${howToGetOne}.`);
-  return context.skip();
+  return leaveOut(context, "cluster", `needs a Kubernetes API server: ${howToGetOne}`);
 }
 
 function openShared(context: Mocha.Context): Promise<Connection> {

@@ -11,6 +11,7 @@ import { packTar } from "modern-tar";
 import { Agent, request } from "undici";
 import type { Certificate } from "../cluster/certificates.ts";
 import { Part } from "../cluster/part.ts";
+import { leaveOut } from "./left-out.ts";
 import type { TokenServer } from "./token-server.ts";
 
 export interface RegistryOptions {
@@ -67,7 +68,7 @@ export function useRegistry(options: () => RegistryOptions | Promise<RegistryOpt
   before("start a registry", async function () {
     this.timeout(2 * startTimeoutMs);
     const program = findProgram();
-    if (program === undefined) return leaveOut(this);
+    if (program === undefined) return leaveOut(this, "registry", `needs an OCI registry: ${howToGetOne}`);
     suite.registry = await TestRegistry.start(program, await options());
   });
   after("stop the registry", () => suite.registry?.[Symbol.asyncDispose]());
@@ -93,15 +94,6 @@ function isProgram(path: string): boolean {
   } catch {
     return false;
   }
-}
-
-function leaveOut(context: Mocha.Context): void {
-  const required = (process.env.MILLRACE_REQUIRE ?? "").split(",").map((name) => name.trim());
-  if (required.includes("registry")) {
-    throw new Error(`MILLRACE_REQUIRE names registry and there is none: ${howToGetOne}`);
-  }
-  console.log(`Left out: "${context.test?.parent?.fullTitle() ?? "a suite"}" needs an OCI registry: ${howToGetOne}.`);
-  context.skip();
 }
 
 /** A registry on a free port of loopback, alone in a temporary folder. Closing it ends the process and deletes the folder. */

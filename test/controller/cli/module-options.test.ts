@@ -8,7 +8,11 @@ import { type ModuleFlags, moduleOptions, modulesFrom } from "../../../controlle
 import type { ModuleOptions } from "../../../controller/processor/load.ts";
 
 /** What the flags say; rejects as the command would end. */
-async function given(args: readonly string[], env: CliContext["env"] = {}, cwd = "/work"): Promise<ModuleOptions> {
+async function given(
+  args: readonly string[],
+  env: CliContext["env"] = {},
+  cwd = "/srv/project",
+): Promise<ModuleOptions> {
   const command = new Command().exitOverride().configureOutput({ writeErr: () => undefined });
   for (const option of moduleOptions()) command.addOption(option);
   command.parse(args, { from: "user" });
@@ -32,7 +36,7 @@ describe("where modules are fetched from and kept", () => {
     });
     const env = { HOME: "/home/a", XDG_CACHE_HOME: "/cache" };
     expect((await given([], env)).cacheDir).to.equal("/cache/millrace/modules");
-    expect((await given(["--module-cache-dir", "here"], env)).cacheDir).to.equal("/work/here");
+    expect((await given(["--module-cache-dir", "here"], env)).cacheDir).to.equal("/srv/project/here");
   });
 
   it("is as the flags say, which may be repeated", async () => {

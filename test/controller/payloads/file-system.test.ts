@@ -19,6 +19,7 @@ import { FileSystemStore } from "../../../controller/payloads/file-system.ts";
 import { type Clock, systemPorts } from "../../../engine/clock.ts";
 import { MillraceError } from "../../../engine/errors.ts";
 import { BytesPayload, digestOf, textPayload } from "../../../engine/payload.ts";
+import { leaveOut } from "../../support/left-out.ts";
 import { namespaceUid, never, temporaryStore } from "./store-folder.ts";
 
 const text = textPayload("to be kept");
@@ -284,12 +285,7 @@ describe("the payload store on files", () => {
 
   it("says ResourceExhausted when the disk is full", async function () {
     const mounted = mountTiny();
-    if (mounted === undefined) {
-      if (process.env.MILLRACE_REQUIRE !== undefined)
-        throw new Error("a full disk is required, and none could be mounted");
-      console.log("Left out: a full disk needs the right to mount a small one; run it as root.");
-      return this.skip();
-    }
+    if (mounted === undefined) return leaveOut(this, "mount", "needs the right to mount a small disk; run it as root");
     try {
       const store = new FileSystemStore({ root: mounted.path, clock: systemPorts.clock, writer: "test" });
       const large = new BytesPayload(new Uint8Array(4 * 1024 * 1024), "a/b");

@@ -9,6 +9,7 @@ import { CacheFolder } from "../../../../backends/wasm/modules/cache-folder.ts";
 import { DiskCache } from "../../../../backends/wasm/modules/disk-cache.ts";
 import { type Clock, systemPorts } from "../../../../engine/clock.ts";
 import { digestOf } from "../../../../engine/payload.ts";
+import { leaveOut } from "../../../support/left-out.ts";
 
 function content(index: number, bytes = 100): Uint8Array {
   return new Uint8Array(bytes).fill(index);
@@ -169,8 +170,7 @@ describe("The cache of modules on disk", function () {
     try {
       execFileSync("mount", ["-t", "tmpfs", "-o", "size=64k", "tmpfs", full], { stdio: "ignore" });
     } catch {
-      console.log("Left out: a full disk needs the right to mount one.");
-      this.skip();
+      leaveOut(this, "mount", "needs the right to mount a small disk; run it as root");
     }
     try {
       const folder = new CacheFolder({ dir: full, clock, warn: (message) => warnings.push(message) });
