@@ -2,11 +2,12 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "chai";
 import { directAbi } from "../../../backends/wasm/abis/direct.ts";
-import { type GuestRequest, type GuestResult, noCapabilities } from "../../../backends/wasm/abis/guest.ts";
+import type { GuestRequest, GuestResult } from "../../../backends/wasm/abis/guest.ts";
 import { GuestModule } from "../../../backends/wasm/abis/guest-module.ts";
 import { admit } from "../../../backends/wasm/admission/admit.ts";
 import { MillraceError } from "../../../engine/errors.ts";
 import { constant, type DirectParts, directModule, dropped, end, giveInput, result } from "./assembler.ts";
+import { requestOf as request } from "./guests.ts";
 
 const page = 65_536;
 const unheard = () => undefined;
@@ -26,26 +27,6 @@ function load(bytes: Uint8Array, entrypoint = "process"): Loaded {
       if (result.kind === "Error") throw new MillraceError(result.code, result.message);
       return result;
     },
-  };
-}
-
-function request(text: string, rest: Partial<GuestRequest> = {}): GuestRequest {
-  return {
-    payload: new TextEncoder().encode(text),
-    contentType: "text/plain",
-    metadata: { "up.note": "ripe" },
-    options: { depth: 2 },
-    context: {
-      execution: { namespace: "test", name: "run", uid: "u" },
-      step: "step",
-      attempt: 3,
-      idempotencyKey: "u/step",
-      timeoutMs: 500,
-    },
-    capabilities: noCapabilities,
-    secrets: { token: "ripe melon" },
-    maxOutputBytes: 1000,
-    ...rest,
   };
 }
 

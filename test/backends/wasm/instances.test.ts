@@ -34,6 +34,12 @@ const large = directModule({
 
 const spinning = directModule({ process: [0x03, 0x40, 0x0c, 0, end, unreachable, end] });
 
+/** The reference with a custom section that makes it at least so large. */
+function padded(bytes: number): Uint8Array {
+  const length = leb128(bytes);
+  return Uint8Array.from([...reference, 0, ...length, 1, 0x70, ...new Uint8Array(bytes - 2)]);
+}
+
 const inline: Partial<WasmModule> = {
   isolation: "Inline",
   limits: { maxMemoryBytes: 4 * mebibyte, fuel: 5_000_000 },
@@ -140,6 +146,39 @@ describe("Instances of WASM modules", function () {
     const limits = { maxMemoryBytes: 64 * mebibyte, fuel: 5_000_000 };
     const source = { kind: "File", file: "reference-wasi-go.wasm" } as const;
     expect(await refused(open, { source, limits })).to.include("WASI");
+    await using wide = backendOf({ reference: padded(1024 * 1024 + 1) }, { allowIsolation: ["Inline"] });
+    expect(await refused(wide, {})).to.include("1048576 bytes at most");
+  });
+
+  it("are refused capabilities that their module has no way to use, not let go on without", async () => {
+    await using backend = backendOf({ reference }, { modulesDir: fixtures });
+    const none = { allowedHosts: [], env: {}, config: {} };
+    const limits = { maxMemoryBytes: 64 * mebibyte, fuel };
+    const loaded = async (file: string, given: Partial<WasmModule["capabilities"]>) => {
+      const source = { kind: "File", file } as const;
+      const spec = wasmSpec("reference", { source, limits, capabilities: { ...none, ...given } });
+      return await backend.load(spec, never).then(
+        async (processor) => {
+          await processor[Symbol.asyncDispose]();
+          return "loaded";
+        },
+        (error: unknown) => String(error),
+      );
+    };
+    const hosts = { allowedHosts: ["example.com"] };
+    const config = { config: { top: "10" } };
+    for (const [file, given, outcome] of [
+      ["reference.wasm", hosts, "allowedHosts"],
+      ["reference.wasm", config, "config"],
+      ["reference.wasm", { env: { LEVEL: "info" } }, "env"],
+      ["reference.wasm", { randomSeed: "melon" }, "randomSeed"],
+      ["reference-wapc.wasm", hosts, "allowedHosts"],
+      ["reference-wapc.wasm", config, "loaded"],
+      ["reference-extism.wasm", { ...hosts, ...config }, "loaded"],
+      ["reference-wasi-go.wasm", { env: { LEVEL: "info" }, randomSeed: "melon" }, "loaded"],
+    ] as const) {
+      expect(await loaded(file, given), `${file} with ${Object.keys(given).join(", ")}`).to.include(outcome);
+    }
   });
 
   it("let the event loop have its turn between calls in the main thread", async () => {

@@ -179,6 +179,16 @@ describe("Fuel", () => {
     expect(usedBy(16_016) - usedBy(16)).to.be.within(1000, 1001);
   });
 
+  it("counts memory that is declared as memory that is grown by", () => {
+    const usedBy = (pages: number) => {
+      const module = metered(runningIn({ memories: [[0, ...leb128(pages)]] }, [end]));
+      const fuel = new Fuel(new WebAssembly.Instance(new WebAssembly.Module(module)).exports);
+      fuel.fill(maxFuel);
+      return fuel.used;
+    };
+    expect(usedBy(9) - usedBy(1)).to.equal(8 * 4096);
+  });
+
   it("stops a module that nobody gave fuel", () => {
     const instance = new WebAssembly.Instance(new WebAssembly.Module(metered(running([end]))));
     expect(instance.exports.run as () => void).to.throw(WebAssembly.RuntimeError);

@@ -8,7 +8,7 @@ import { backendOf, callerOf, callWith, outputOf, wasmSpec } from "./processors.
 const root = join(import.meta.dirname, "../../..");
 const text = "one two\n Grüße\tfour\n";
 
-/** By the folder of a template that needs no WASI: how its README or manifest says to build it. */
+/** By the folder of a template: how its README or manifest says to build it. */
 const languages = {
   c: "README.md",
   zig: "README.md",

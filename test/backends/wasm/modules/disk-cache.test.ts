@@ -154,6 +154,17 @@ describe("The cache of modules on disk", function () {
     expect(await read(cache, digest)).to.deep.equal(content(1));
   });
 
+  it("counts what is there from before, and makes room where its budget has become smaller", async () => {
+    const kept = cacheOf();
+    await write(kept, content(1));
+    const digest = await write(kept, content(2));
+    const restarted = cacheOf(150);
+    await restarted[Symbol.asyncDispose]();
+    expect(restarted.stats).to.include({ bytes: 100, evictions: 1 });
+    expect(await restarted.has(digest)).to.equal(true);
+    expect(await restarted.has(digestOf(content(1)))).to.equal(false);
+  });
+
   it("makes its folder anew where somebody removed it", async () => {
     const cache = cacheOf();
     await write(cache, content(1));
