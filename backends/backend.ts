@@ -97,8 +97,10 @@ export interface WasmLimits {
 export interface WasmCapabilities {
   /** Host names, or `*.suffix`, that Extism's `http_request` may reach. */
   readonly allowedHosts: readonly string[];
-  /** WASI's environment, but for what comes from Secrets: that is among the call's secrets, as `env:NAME`. */
+  /** WASI's environment, but for what comes from Secrets. */
   readonly env: Readonly<Record<string, string>>;
+  /** Names of the variables that do: their values are among the call's secrets, as `env:NAME`. Default: none. */
+  readonly secretEnv?: readonly string[];
   /** Extism's and waPC's configuration. */
   readonly config: Readonly<Record<string, string>>;
   /** Makes WASI's random numbers the same in every call; absent: the system's. */
@@ -185,8 +187,10 @@ export interface Backend extends AsyncDisposable {
   /**
    * What the source names now, which the next `load` loads; throws what `load` throws of a source. Absent: sources name the same as long as
    * the spec does.
+   * @param before what it was said to name before, of the same spec: then what was said lately to another Processor of its namespace may
+   * be said again, as nobody waits for a change
    */
-  resolve?(spec: ProcessorSpec, signal: AbortSignal): Promise<ResolvedSource>;
+  resolve?(spec: ProcessorSpec, signal: AbortSignal, before?: ResolvedSource): Promise<ResolvedSource>;
   /** Its pools by name as they are now, for metrics. Absent: it has none. */
   pools?(): ReadonlyMap<string, PoolStats>;
   /** How its caches of modules do, for metrics. Absent: it has none. */

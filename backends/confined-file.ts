@@ -2,6 +2,7 @@ import { constants } from "node:fs";
 import { type FileHandle, open, realpath } from "node:fs/promises";
 import { isAbsolute, join, sep } from "node:path";
 import { MillraceError } from "../engine/errors.ts";
+import { fillFrom } from "./file-bytes.ts";
 
 /** A file that a Processor names, and the only directory that it may be in. */
 export interface ConfinedFile {
@@ -65,17 +66,10 @@ async function readRegular(handle: FileHandle, confined: ConfinedFile, signal: A
   if (stats.size > confined.maxBytes) throw confined.tooLarge(stats.size);
   // One byte more than there should be, to see whether there is one.
   const bytes = new Uint8Array(stats.size + 1);
-  let length = 0;
-  for (;;) {
+  const length = await fillFrom(handle, bytes, signal).catch((error: unknown) => {
     signal.throwIfAborted();
-    const { bytesRead } = await handle
-      .read(bytes, length, bytes.byteLength - length, length)
-      .catch((error: unknown) => {
-        throw unreadable(confined, error);
-      });
-    length += bytesRead;
-    if (bytesRead === 0 || length === bytes.byteLength) break;
-  }
+    throw unreadable(confined, error);
+  });
   if (length === stats.size) return bytes.subarray(0, length);
   throw problem("Unavailable", confined, "was changed while it was read. Put files there by renaming them.");
 }

@@ -37,7 +37,7 @@ export interface ProcessorVersion {
   readonly generation: number;
   /** Digests of the code that a call runs, for the row; empty where there is none to name. */
   readonly digests: readonly string[];
-  /** Which part of that code a call runs (an export, an entry point): results of another part are other results. */
+  /** Which part of that code a call runs, and by which settings (an export, an entry point, a module's capabilities): results of another are other results. */
   readonly called: string;
   readonly facts: ProcessorFacts;
   /** One attempt: deadline, limits and error translation included, retries not. */

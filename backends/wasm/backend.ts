@@ -3,8 +3,7 @@ import { MillraceError } from "../../engine/errors.ts";
 import type { Backend, LoadedProcessor, ModuleCaches, ProcessorSpec, ResolvedSource, WasmModule } from "../backend.ts";
 import type { PoolStats } from "../pool.ts";
 import type { Calls, CallTarget } from "./calls/call.ts";
-import { InlineCalls, maxInlineBytes, maxInlineFuel } from "./calls/inline.ts";
-import { smokeTest } from "./calls/smoke.ts";
+import { InlineCalls, maxInlineBytes, maxInlineFuel, maxInlineMemoryBytes } from "./calls/inline.ts";
 import { WasmWorkers } from "./calls/workers.ts";
 import { CacheFolder } from "./modules/cache-folder.ts";
 import { DiskCache, type DiskCacheStats } from "./modules/disk-cache.ts";
@@ -12,6 +11,7 @@ import { ModuleCache, type ModuleCacheStats } from "./modules/module-cache.ts";
 import { type AvailableModule, ModuleLoader } from "./modules/module-loader.ts";
 import { References } from "./modules/references.ts";
 import { RemoteModules } from "./modules/remote-modules.ts";
+import { SmokeTests } from "./modules/smoke-tests.ts";
 import { ModuleNetwork, type NetworkOptions } from "./network/network.ts";
 import { WasmProcessor } from "./processor.ts";
 import type { ReadConfigMapKey } from "./sources/config-map.ts";
@@ -32,6 +32,8 @@ export interface WasmBackendOptions {
   readonly cacheDir?: string;
   /** Of the modules in `cacheDir`; default 1 GiB. */
   readonly cacheDiskBytes?: number;
+  /** Once all Processors that there are have been loaded, or refused: until then nothing is evicted from `cacheDir`. Absent: nothing is waited for. */
+  readonly settled?: Promise<void>;
   /** Told what does not work and fails nobody. Default: nobody is. */
   readonly warn?: (message: string) => void;
   /** Isolations beyond the default that this installation allows: `Inline`; default none. */
@@ -78,6 +80,7 @@ export class WasmBackend implements Backend {
   readonly #sources: ModuleSources;
   readonly #remote: RemoteModules;
   readonly #loader: ModuleLoader;
+  readonly #smokeTests: SmokeTests;
   #loads = 0;
 
   constructor(options: WasmBackendOptions) {
@@ -89,13 +92,15 @@ export class WasmBackend implements Backend {
     this.#workers = new WasmWorkers({ ...options, network: this.#network });
     this.#inline = new InlineCalls(clock);
     this.#cache = new ModuleCache({
-      admit: (request, signal) => this.#workers.admit(request, signal),
+      admit: (request, owner, signal) => this.#workers.admit(request, owner, signal),
       maxBytes: options.cacheBytes ?? defaultCacheBytes,
       clock,
     });
+    this.#smokeTests = new SmokeTests(clock);
     const folder = folderOf(options);
     const maxBytes = options.cacheDiskBytes ?? defaultCacheDiskBytes;
-    this.#disk = folder && new DiskCache({ folder, maxBytes, maxModuleBytes });
+    const { settled } = options;
+    this.#disk = folder && new DiskCache({ folder, maxBytes, maxModuleBytes, ...(settled && { settled }) });
     this.#sources = new ModuleSources({ ...options, clock, maxModuleBytes });
     this.#remote = new RemoteModules({ references: new References(folder), disk: this.#disk, clock });
     this.#loader = new ModuleLoader({
@@ -124,8 +129,8 @@ export class WasmBackend implements Backend {
   }
 
   /** As `load`, of the source. */
-  async resolve(spec: ProcessorSpec, signal: AbortSignal): Promise<ResolvedSource> {
-    return await this.#loader.resolve(spec, moduleOf(spec), signal);
+  async resolve(spec: ProcessorSpec, signal: AbortSignal, before?: ResolvedSource): Promise<ResolvedSource> {
+    return await this.#loader.resolve(spec, moduleOf(spec), signal, before);
   }
 
   /**
@@ -137,13 +142,18 @@ export class WasmBackend implements Backend {
   async load(spec: ProcessorSpec, signal: AbortSignal): Promise<LoadedProcessor> {
     const module = moduleOf(spec);
     this.#checkIsolation(module);
-    const available = await this.#loader.load(spec, module, signal);
+    checkMemory(module.limits.maxMemoryBytes, this.#workers.callMemoryBytes);
+    // From before it is on disk until the processor pins it.
+    using held = new DisposableStack();
+    const hold = (digest: string) => void held.use(this.#disk?.pin(digest));
+    const available = await this.#loader.load(spec, module, hold, signal);
     checkInline(module, available);
     checkCapabilities(module, available);
     const target = this.#targetOf(module, available);
     const { capabilities } = module;
     const { ports } = this.#options;
-    await smokeTest({ calls: this.#workers, target, capabilities, ports }, spec, signal);
+    const smoke = { calls: this.#workers, target, capabilities, ports };
+    await this.#smokeTests.pass(available.compiled.id, smoke, spec, signal);
     const calls: Calls = module.isolation === "Inline" ? this.#inline : this.#workers;
     const pin = this.#disk?.pin(available.facts.digest);
     const parts = { calls, target, capabilities, module: available.facts };
@@ -176,19 +186,39 @@ export class WasmBackend implements Backend {
         `${field} runs the module in Millrace's own thread, which this installation does not allow; use Worker, or start with --allow-isolation=Inline`,
       );
     }
-    const { allowedHosts, env, randomSeed } = capabilities;
-    if (allowedHosts.length > 0 || Object.keys(env).length > 0 || randomSeed !== undefined) {
+    const { allowedHosts, randomSeed } = capabilities;
+    if (allowedHosts.length > 0 || hasEnvironment(capabilities) || randomSeed !== undefined) {
       throw new MillraceError(
         "InvalidInput",
         `${field} has neither network nor WASI: leave out spec.wasm.capabilities.allowedHosts, env and randomSeed, or use Worker`,
       );
     }
-    if (limits.fuel <= maxInlineFuel) return;
+    checkInlineLimits(limits);
+  }
+}
+
+/** The budget of calls lets one that is larger than all of it run alone: it would take more than there is. */
+function checkMemory(maxMemoryBytes: number, callMemoryBytes: number): void {
+  if (maxMemoryBytes <= callMemoryBytes) return;
+  throw new MillraceError(
+    "SandboxViolation",
+    `spec.wasm.limits.memory is ${maxMemoryBytes} bytes, more than all calls of modules together may have here: ${callMemoryBytes} bytes, half of the controller's memory. Lower it, or give the controller more memory`,
+  );
+}
+
+function checkInlineLimits({ fuel, maxMemoryBytes }: WasmModule["limits"]): void {
+  const field = "spec.wasm.isolation: Inline";
+  if (fuel > maxInlineFuel) {
     throw new MillraceError(
       "InvalidInput",
-      `${field} holds everybody up while a call lasts: spec.wasm.limits.fuel may be ${maxInlineFuel} at most, and is ${limits.fuel}; lower it, or use Worker`,
+      `${field} holds everybody up while a call lasts: spec.wasm.limits.fuel may be ${maxInlineFuel} at most, and is ${fuel}; lower it, or use Worker`,
     );
   }
+  if (maxMemoryBytes <= maxInlineMemoryBytes) return;
+  throw new MillraceError(
+    "SandboxViolation",
+    `${field} takes its memory of Millrace's own: spec.wasm.limits.memory may be 16Mi at most, and is ${maxMemoryBytes} bytes (64Mi where nothing is said); set 16Mi or less, or use Worker`,
+  );
 }
 
 /** WASI can wait, and its clocks and random numbers are the system's; V8 compiles where a function is first called. */
@@ -209,13 +239,13 @@ function checkInline({ isolation }: WasmModule, { compiled, facts }: AvailableMo
 
 /** What a module has no way to use is refused, not ignored: its author, or who deploys it, expects something of it. */
 function checkCapabilities({ capabilities }: WasmModule, { compiled, facts }: AvailableModule): void {
-  const { allowedHosts, config, env, randomSeed } = capabilities;
+  const { allowedHosts, config, randomSeed } = capabilities;
   const unusable = [
     allowedHosts.length > 0 && compiled.abi !== "Extism" ? "allowedHosts (the ABI Extism alone makes requests)" : [],
     Object.keys(config).length > 0 && !["Extism", "WaPC"].includes(compiled.abi)
       ? "config (the ABIs Extism and WaPC alone read it)"
       : [],
-    Object.keys(env).length > 0 && !compiled.wasi ? "env (WASI alone has an environment)" : [],
+    hasEnvironment(capabilities) && !compiled.wasi ? "env (WASI alone has an environment)" : [],
     randomSeed !== undefined && !compiled.wasi ? "randomSeed (WASI alone has random numbers)" : [],
   ].flat();
   if (unusable.length === 0) return;
@@ -224,6 +254,10 @@ function checkCapabilities({ capabilities }: WasmModule, { compiled, facts }: Av
     "InvalidInput",
     `spec.wasm.capabilities: the WASM module of ${facts.source} (${what}) has no way to use ${unusable.join(", ")}. Leave it out, or build the module so that it has.`,
   );
+}
+
+function hasEnvironment({ env, secretEnv = [] }: WasmModule["capabilities"]): boolean {
+  return Object.keys(env).length > 0 || secretEnv.length > 0;
 }
 
 function folderOf({ cacheDir, ports, warn }: WasmBackendOptions): CacheFolder | undefined {

@@ -26,6 +26,7 @@ declare namespace WebAssembly {
 
   class Global {
     constructor(descriptor: { value: "i64"; mutable: boolean }, value: bigint);
+    constructor(descriptor: { value: "i32"; mutable: boolean }, value: number);
     /** Of an i64, a bigint. */
     value: unknown;
   }

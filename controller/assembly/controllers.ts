@@ -17,10 +17,12 @@ import type { Backends } from "../processor/load.ts";
 import { ProcessorReconciler } from "../processor/reconciler.ts";
 import { ProcessorSecrets } from "../processor/secrets.ts";
 import { Versions } from "../processor/versions.ts";
-import { keyFor, type ObjectKey } from "../runtime/object-key.ts";
+import { keyFor, keyOf, type ObjectKey } from "../runtime/object-key.ts";
 import type { Indexer } from "../runtime/object-store.ts";
 import { StatusWriter } from "../runtime/status-writer.ts";
+import type { Reconciler } from "../runtime/worker.ts";
 import { Controlled } from "./controlled.ts";
+import { FirstRound } from "./first-round.ts";
 import type { Runtime } from "./runtime.ts";
 
 export interface ControllersOptions {
@@ -32,10 +34,12 @@ export interface ControllersOptions {
   readonly namespaces: readonly string[];
   /** Executions of one namespace that run at the same time; 0: any number. */
   readonly maxExecutionsPerNamespace: number;
+  /** Called once each Processor that there was when the work began has been reconciled. */
+  readonly onProcessorsSettled: () => void;
 }
 
-/** Reconciles at once. A Processor's may wait for an endpoint for seconds, an Execution's for writes. */
-const concurrency = { processors: 32, pipelines: 4, executions: 16 } as const;
+/** Reconciles at once, of one namespace at most half. A Processor's may wait for its source for a minute, an Execution's for writes. */
+const concurrency = { processors: 32, pipelines: 8, executions: 32 } as const;
 
 /** Finds the Executions that name a revision, by `namespace/name` of it. */
 const byRevision: Indexer = (object) => {
@@ -119,10 +123,19 @@ export class Controllers {
 
   /** Starts to write: once everything is listed, and only as the leader. */
   work(): void {
-    this.processors.work(this.#processorReconciler);
+    this.processors.work(this.#firstRoundOfProcessors());
     this.pipelines.work(this.#pipelineReconciler);
     this.execution.begin();
     this.executions.work(this.execution);
+  }
+
+  #firstRoundOfProcessors(): Reconciler {
+    const keys = [...this.processors.kind.list()].map(keyOf);
+    return new FirstRound({
+      reconciler: this.#processorReconciler,
+      keys,
+      onEnd: this.#options.onProcessorsSettled,
+    });
   }
 
   #controlledProcessors(): Controlled {

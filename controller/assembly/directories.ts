@@ -1,5 +1,6 @@
 import { constants } from "node:fs";
-import { access, mkdir, stat } from "node:fs/promises";
+import { access, stat } from "node:fs/promises";
+import { makeFolders } from "../../backends/make-folders.ts";
 import { PreflightError } from "./preflight.ts";
 
 export interface Directories {
@@ -13,7 +14,7 @@ export async function checkDirectories({ pluginsDir, modulesDir, payloadsDir }: 
   if (pluginsDir !== undefined) await checkReadable(pluginsDir, "--plugins-dir");
   if (modulesDir !== undefined) await checkReadable(modulesDir, "--modules-dir");
   try {
-    await mkdir(payloadsDir, { recursive: true });
+    await makeFolders(payloadsDir);
     await access(payloadsDir, constants.R_OK | constants.W_OK | constants.X_OK);
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);

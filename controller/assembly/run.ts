@@ -116,10 +116,19 @@ async function build(
   const { store, sweeper } = openStore(options, runtime, uids);
   opened.use(store);
   await store.count(interrupted);
-  const backends = opened.use(createBackends(backendsOptions(options, runtime)));
+  const { promise: settled, resolve: onProcessorsSettled } = Promise.withResolvers<void>();
+  const backends = opened.use(createBackends({ ...backendsOptions(options, runtime), settled }));
   const { maxExecutionsPerNamespace = 0 } = options;
   const payloads = store;
-  const controllers = new Controllers({ runtime, backends, payloads, uids, namespaces, maxExecutionsPerNamespace });
+  const controllers = new Controllers({
+    runtime,
+    backends,
+    payloads,
+    uids,
+    namespaces,
+    maxExecutionsPerNamespace,
+    onProcessorsSettled,
+  });
   for (const { kind } of controllers.all) opened.use(kind);
   opened.use(controllers.configMaps);
   opened.use(controllers.secrets);

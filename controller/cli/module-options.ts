@@ -27,10 +27,8 @@ export function moduleOptions(): readonly Option[] {
     new Option("--module-cache-size <bytes>", "the most that may be kept there, such as 10Gi")
       .argParser(sizeBytes)
       .default(defaultCacheBytes, "1Gi"),
-    repeatable(
-      "--allow-addresses <cidr>",
+    allowAddressesOption(
       "fetch modules, and let them reach their allowedHosts, at these addresses too, such as 10.20.0.0/16; else at public ones alone",
-      addresses,
     ),
     repeatable(
       "--insecure-registry <host[:port]>",
@@ -39,6 +37,11 @@ export function moduleOptions(): readonly Option[] {
     ),
     new Option("--registry-ca-file <file>", "certificates that are trusted besides the system's, PEM"),
   ];
+}
+
+/** `--allow-addresses`. */
+export function allowAddressesOption(description: string): Option {
+  return repeatable("--allow-addresses <cidr>", description, addresses);
 }
 
 /** Throws CliError where the file of certificates cannot be read. */
@@ -72,7 +75,8 @@ async function certificates(file: string, { cwd }: CliContext): Promise<string> 
   );
 }
 
-function repeatable(flags: string, description: string, parse: (text: string) => string): Option {
+/** May be repeated; each is as `parse` has it, which throws InvalidArgumentError. */
+export function repeatable(flags: string, description: string, parse: (text: string) => string): Option {
   const collect = (text: string, before: readonly string[]) => [...before, parse(text)];
   return new Option(flags, `${description}; may be repeated`).argParser(collect).default([], "none");
 }

@@ -1,10 +1,10 @@
 import { createHash } from "node:crypto";
 import { LRUCache } from "lru-cache";
+import { Flights } from "../../backends/flights.ts";
 import type { Clock } from "../../engine/clock.ts";
 import type { Json, JsonObject } from "../../engine/payload.ts";
 import type { Client, Resource } from "../api/client.ts";
 import { subjectAccessReviews, tokenReviews } from "../api/kinds.ts";
-import { Flights } from "./flights.ts";
 
 /** How long a yes is believed without asking again, in milliseconds: what a revoked right outlives its revocation by. */
 const believedForMs = 10_000;
@@ -52,7 +52,7 @@ export class PayloadAccess {
     const known = this.#allowed.get(key) ?? this.#refused.get(key);
     if (known !== undefined) return known;
     const ask = (ownSignal: AbortSignal) => this.#ask(token, verb, namespace, ownSignal);
-    return await this.#asking.board(key, (ownSignal) => this.#bounded(key, () => ask(ownSignal)), signal);
+    return await this.#asking.join(key, (ownSignal) => this.#bounded(key, () => ask(ownSignal)), signal);
   }
 
   async #bounded(key: string, ask: () => Promise<Access>): Promise<Access> {

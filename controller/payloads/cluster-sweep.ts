@@ -1,10 +1,10 @@
+import { Flights } from "../../backends/flights.ts";
 import type { Ports } from "../../engine/clock.ts";
 import type { Client } from "../api/client.ts";
 import { executions } from "../api/kinds.ts";
 import type { Execution } from "../api/types.ts";
 import type { Logger } from "../runtime/logger.ts";
 import { runPeriodically } from "../runtime/periodic.ts";
-import { Flights } from "./flights.ts";
 import { digestsOf, manifestRef } from "./manifest.ts";
 import type { NamespaceUids } from "./namespaces.ts";
 import type { PayloadStore } from "./store.ts";
@@ -87,7 +87,7 @@ export class PayloadSweeper {
   }
 
   #board(signal: AbortSignal): Promise<number> {
-    return this.#sweeping.board("sweep", (own) => this.#sweep(own), signal);
+    return this.#sweeping.join("sweep", (own) => this.#sweep(own), signal);
   }
 
   async #sweep(signal: AbortSignal): Promise<number> {

@@ -1,5 +1,6 @@
 import { rename, stat, unlink, utimes } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { Flights } from "../../backends/flights.ts";
 import type { Clock } from "../../engine/clock.ts";
 import { MillraceError } from "../../engine/errors.ts";
 import type { Payload } from "../../engine/payload.ts";
@@ -19,7 +20,6 @@ import {
   translate,
   writeDurably,
 } from "./files.ts";
-import { Flights } from "./flights.ts";
 import { Lanes } from "./lanes.ts";
 import { namespaceFolder, payloadPath } from "./places.ts";
 import type { PayloadRecord, PayloadRef, PayloadStore, StoredPayload } from "./store.ts";
@@ -83,7 +83,7 @@ export class FileSystemStore implements PayloadStore {
       const attempt = () => this.#lanes.run(path, () => this.#store(namespaceUid, path, payload, ownSignal));
       return this.budget.within(namespaceUid, size, attempt, ownSignal);
     };
-    await this.#writing.board(path, write, signal);
+    await this.#writing.join(path, write, signal);
     return { digest, bytes: size, contentType };
   }
 

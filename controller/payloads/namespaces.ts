@@ -1,8 +1,8 @@
 import { LRUCache } from "lru-cache";
+import { Flights } from "../../backends/flights.ts";
 import type { Clock } from "../../engine/clock.ts";
 import type { Client } from "../api/client.ts";
 import { namespaces } from "../api/kinds.ts";
-import { Flights } from "./flights.ts";
 
 /**
  * How long a UID is believed, in milliseconds. A namespace that is deleted and made anew under its name has another one, and
@@ -33,7 +33,7 @@ export class NamespaceUids {
   async uidOf(namespace: string, signal: AbortSignal): Promise<string> {
     const known = this.#uids.get(namespace);
     if (known !== undefined) return known;
-    return await this.#asking.board(namespace, (ownSignal) => this.#ask(namespace, ownSignal), signal);
+    return await this.#asking.join(namespace, (ownSignal) => this.#ask(namespace, ownSignal), signal);
   }
 
   async #ask(namespace: string, signal: AbortSignal): Promise<string> {

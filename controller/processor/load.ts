@@ -44,6 +44,8 @@ export interface BackendsOptions {
   readonly modules?: ModuleOptions;
   /** Isolations beyond the default that this installation allows, for example `Inline`; default none. */
   readonly allowIsolation?: readonly string[];
+  /** Once all Processors that there are have been loaded, or refused: nothing that they may need is dropped before. Absent: nothing is waited for. */
+  readonly settled?: Promise<void>;
   /** Told what does not work and fails nobody; default: nobody is. */
   readonly warn?: (message: string) => void;
 }
@@ -53,7 +55,7 @@ export interface Backends extends AsyncDisposable {
   /** As {@link Backend.load}, by the backend that the implementation needs. */
   load(spec: ProcessorSpec, signal: AbortSignal): Promise<LoadedProcessor>;
   /** As {@link Backend.resolve}; what cannot name anything else has always the same version. */
-  resolve(spec: ProcessorSpec, signal: AbortSignal): Promise<ResolvedSource>;
+  resolve(spec: ProcessorSpec, signal: AbortSignal, before?: ResolvedSource): Promise<ResolvedSource>;
   /** The pools of all backends that were needed so far, by name, as they are now. */
   pools(): ReadonlyMap<string, PoolStats>;
   /** The caches of WASM modules as they are now; undefined: none was needed so far. */
@@ -72,7 +74,16 @@ const factories: Readonly<Record<BackendKind, BackendFactory>> = {
     const { createRpcBackend } = await import("../../backends/rpc/backend.ts");
     return createRpcBackend({ ports });
   },
-  WASM: async ({ ports, modulesDir, readConfigMapKey, readSecret, allowIsolation = [], modules = {}, warn }) => {
+  WASM: async ({
+    ports,
+    modulesDir,
+    readConfigMapKey,
+    readSecret,
+    allowIsolation = [],
+    modules = {},
+    settled,
+    warn,
+  }) => {
     const { createWasmBackend } = await import("../../backends/wasm/backend.ts");
     const { cacheDir, cacheBytes, allowAddresses = [], insecureRegistries = [], ca } = modules;
     return createWasmBackend({
@@ -84,6 +95,7 @@ const factories: Readonly<Record<BackendKind, BackendFactory>> = {
       ...(modulesDir === undefined ? {} : { modulesDir }),
       ...(cacheDir === undefined ? {} : { cacheDir }),
       ...(cacheBytes === undefined ? {} : { cacheDiskBytes: cacheBytes }),
+      ...(settled === undefined ? {} : { settled }),
       ...(warn === undefined ? {} : { warn }),
     });
   },
@@ -107,9 +119,9 @@ class LazyBackends implements Backends {
     return (await this.#backendFor(spec)).load(spec, signal);
   }
 
-  async resolve(spec: ProcessorSpec, signal: AbortSignal): Promise<ResolvedSource> {
+  async resolve(spec: ProcessorSpec, signal: AbortSignal, before?: ResolvedSource): Promise<ResolvedSource> {
     const backend = await this.#backendFor(spec);
-    return (await backend.resolve?.(spec, signal)) ?? { version: "" };
+    return (await backend.resolve?.(spec, signal, before)) ?? { version: "" };
   }
 
   #backendFor(spec: ProcessorSpec): Promise<Backend> {

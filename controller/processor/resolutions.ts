@@ -57,7 +57,8 @@ export class Resolutions {
     const { scheduler, random } = ports;
     const limit = deadline(resolveTimeoutMs, `not answered within ${resolveTimeoutMs} ms`, scheduler, signal);
     try {
-      const { version, checkAgainMs } = (await backends.resolve?.(spec, limit.signal)) ?? { version: "" };
+      const before = same?.version === undefined ? undefined : { version: same.version };
+      const { version, checkAgainMs } = (await backends.resolve?.(spec, limit.signal, before)) ?? { version: "" };
       const dueMs = checkAgainMs === undefined ? undefined : checkAfterMs(checkAgainMs, random);
       return this.#due({ base, version, failures: 0 }, dueMs);
     } catch (error) {

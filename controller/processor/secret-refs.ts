@@ -1,5 +1,8 @@
 import type { ProcessorSpec, SecretKeyRef } from "../api/types.ts";
 
+/** Of what the backend knows a variable of WASI by. No DNS label, so that none of `spec.secrets` has such a name. */
+export const variablePrefix = "env:";
+
 /** A value of a Secret that calls get. */
 export interface NamedSecret {
   /** What the backend knows it by; `env:NAME` for a variable of WASI. */
@@ -24,11 +27,10 @@ export function callSecrets(spec: ProcessorSpec): readonly NamedSecret[] {
   const own = (spec.secrets ?? []).map(({ name, secretKeyRef }, index) => {
     return { name, secretKeyRef, field: `spec.secrets[${index}].secretKeyRef` };
   });
-  // No DNS label, so that none of spec.secrets has such a name.
   const variables = (spec.wasm?.capabilities?.env ?? []).flatMap(({ name, valueFrom }, index) => {
     if (valueFrom === undefined) return [];
     const field = `spec.wasm.capabilities.env[${index}].valueFrom.secretKeyRef`;
-    return [{ name: `env:${name}`, secretKeyRef: valueFrom.secretKeyRef, field }];
+    return [{ name: `${variablePrefix}${name}`, secretKeyRef: valueFrom.secretKeyRef, field }];
   });
   return [...own, ...variables];
 }

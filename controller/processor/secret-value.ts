@@ -1,4 +1,5 @@
 import { MillraceError } from "../../engine/errors.ts";
+import { type NamedSecret, variablePrefix } from "./secret-refs.ts";
 
 /** What one secret may take, in bytes. */
 const maxSecretBytes = 32 * 1024;
@@ -7,16 +8,14 @@ const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**
  * One value out of a Secret. Throws MillraceError Unavailable where Secret or key is not there, InvalidInput where the value is
- * no text or too long; neither message has anything of a value.
+ * no text, too long, or no value of a variable; neither message has anything of a value.
  *
- * @param field of the Processor that names it
  * @param name of the Secret, for messages
  * @param secret its `data` in Base64; undefined: there is no such Secret
  */
 export function secretValue(
-  field: string,
+  { name: calledBy, secretKeyRef: { key }, field }: NamedSecret,
   name: string,
-  { key }: { readonly key: string },
   secret: { readonly data: Readonly<Record<string, string>> } | undefined,
 ): string {
   if (secret === undefined) {
@@ -32,7 +31,15 @@ export function secretValue(
       `${field}.key: Secret ${name} has no key ${key}. Add it to the Secret, or name one that it has.`,
     );
   }
-  return textOf(Buffer.from(encoded, "base64"), field, `the value of key ${key} of Secret ${name}`);
+  const what = `the value of key ${key} of Secret ${name}`;
+  const value = textOf(Buffer.from(encoded, "base64"), field, what);
+  if (calledBy.startsWith(variablePrefix) && value.includes("\0")) {
+    throw new MillraceError(
+      "InvalidInput",
+      `${field}.key: ${what} has a character NUL, which ends a variable. Give it without, for example in Base64.`,
+    );
+  }
+  return value;
 }
 
 function textOf(bytes: Uint8Array, field: string, what: string): string {

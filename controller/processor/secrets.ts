@@ -140,10 +140,10 @@ function make(namespace: string, refs: readonly NamedSecret[], known: readonly (
   const from = known.map((one) => one?.object);
   const values: Record<string, string> = {};
   try {
-    for (const [index, { name, secretKeyRef, field }] of refs.entries()) {
+    for (const [index, ref] of refs.entries()) {
       const data = from[index]?.data as Readonly<Record<string, string>> | undefined;
       const secret = from[index] === undefined ? undefined : { data: data ?? {} };
-      values[name] = secretValue(field, `${namespace}/${secretKeyRef.name}`, secretKeyRef, secret);
+      values[ref.name] = secretValue(ref, `${namespace}/${ref.secretKeyRef.name}`, secret);
     }
     return { from, result: new Secrets(values) };
   } catch (error) {

@@ -147,10 +147,12 @@ function publicKey({ name, key }: api.PublicKeySecretRef): WasmPublicKey {
 /** Variables that come from Secrets are among the secrets of each call: see `secret-refs.ts`. */
 function wasmCapabilities({ allowedHosts, env, config, randomSeed }: api.WasmCapabilities): WasmCapabilities {
   const plain = (env ?? []).flatMap(({ name, value }) => (value === undefined ? [] : [[name, value] as const]));
+  const secretEnv = (env ?? []).flatMap(({ name, valueFrom }) => (valueFrom === undefined ? [] : [name]));
   return {
     allowedHosts: allowedHosts ?? [],
     env: Object.fromEntries(plain),
     config: Object.fromEntries((config ?? []).map(({ name, value }) => [name, value])),
+    ...(secretEnv.length === 0 ? {} : { secretEnv }),
     ...(randomSeed === undefined ? {} : { randomSeed }),
   };
 }

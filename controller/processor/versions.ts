@@ -5,6 +5,7 @@ import { CheckedProcessor, type ResponseChecks } from "../../backends/checked.ts
 import { observed } from "../../backends/observed.ts";
 import type { Ports } from "../../engine/clock.ts";
 import type { ProcessorFacts } from "../../engine/pipeline.ts";
+import { canonicalJson } from "../api/canonical-json.ts";
 import type { ProcessorEntry, ProcessorVersion, Register } from "../catalog.ts";
 import type { Logger } from "../runtime/logger.ts";
 import type { Metrics } from "../runtime/metrics.ts";
@@ -181,12 +182,15 @@ export class Versions implements AsyncDisposable {
   }
 }
 
+/** A module's settings are as good as another part of it: what it gave by others it would not give now. */
 function calledPart(implementation: Implementation): string {
   switch (implementation.kind) {
     case "Module":
       return implementation.export;
-    case "WASM":
-      return `${implementation.abi} ${implementation.entrypoint}`;
+    case "WASM": {
+      const { abi, entrypoint, capabilities } = implementation;
+      return canonicalJson([abi, entrypoint, { ...capabilities }]);
+    }
     default:
       return "";
   }

@@ -1,7 +1,8 @@
+import { type Owned, Turns } from "../../backends/turns.ts";
 import type { Ports, Timer } from "../../engine/clock.ts";
 import { backoffMs } from "./backoff.ts";
 import { type Metrics, noMetrics } from "./metrics.ts";
-import type { ObjectKey } from "./object-key.ts";
+import { type ObjectKey, refOf } from "./object-key.ts";
 
 export interface WorkQueueOptions {
   /** Label of its metrics. */
@@ -18,17 +19,30 @@ interface Delayed {
   readonly timer: Timer;
 }
 
+/** A key that could be taken. */
+interface Ready extends Owned {
+  readonly key: ObjectKey;
+  readonly sinceMs: number;
+}
+
 /**
  * Keys to reconcile, after client-go's workqueue: a key waits at most once, is held by at most one worker, and when it is
  * added while held it is handed out once more afterwards, so that no change is missed.
+ *
+ * Unlike there they are handed out by turns of the namespaces, in order within each, and so that some workers are left for
+ * who comes, as a reconcile may wait for somebody's server for a minute: a namespace gets one more only while it holds
+ * fewer than wait for work. One alone gets half of them, the next half of the rest, and so on.
  */
 export class WorkQueue {
   readonly name: string;
   readonly #ports: Ports;
   readonly #metrics: Metrics;
-  /** Ready to be taken, in order, with the time since when. */
-  readonly #ready = new Map<ObjectKey, number>();
+  readonly #ready = new Map<ObjectKey, Ready>();
+  /** The same, as they are served. */
+  readonly #turns = new Turns<Ready>();
   readonly #held = new Set<ObjectKey>();
+  /** How many keys of each namespace are held; none is not in it. */
+  readonly #heldOf = new Map<string, number>();
   /** Added while held, with the time since when. */
   readonly #again = new Map<ObjectKey, number>();
   readonly #delayed = new Map<ObjectKey, Delayed>();
@@ -60,7 +74,7 @@ export class WorkQueue {
       return;
     }
     if (this.#ready.has(key)) return;
-    this.#ready.set(key, nowMs);
+    this.#makeReady(key, nowMs);
     this.#handOut();
   }
 
@@ -107,10 +121,9 @@ export class WorkQueue {
   /** Throws when the key is not held: a key must be given back exactly once. */
   done(key: ObjectKey): void {
     if (!this.#held.delete(key)) throw new Error(`work queue ${this.name}: ${key} is given back but was not taken`);
+    this.#countHeld(namespaceOf(key), -1);
     const sinceMs = this.#again.get(key);
-    if (sinceMs === undefined) return;
-    this.#again.delete(key);
-    this.#ready.set(key, sinceMs);
+    if (this.#again.delete(key) && sinceMs !== undefined) this.#makeReady(key, sinceMs);
     this.#handOut();
   }
 
@@ -118,19 +131,45 @@ export class WorkQueue {
   close(): void {
     this.#closed = true;
     for (const { timer } of this.#delayed.values()) timer.cancel();
+    for (const ready of this.#ready.values()) this.#turns.remove(ready);
     for (const map of [this.#delayed, this.#ready, this.#again, this.#failures]) map.clear();
     for (const taker of this.#takers.splice(0)) taker(undefined);
   }
 
+  #makeReady(key: ObjectKey, sinceMs: number): void {
+    const ready: Ready = { key, sinceMs, owner: { namespace: namespaceOf(key), processor: "" } };
+    this.#ready.set(key, ready);
+    this.#turns.add(ready);
+  }
+
   #handOut(): void {
-    while (this.#takers.length > 0) {
-      const next = this.#ready.entries().next();
-      if (next.done) return;
-      const [key, sinceMs] = next.value;
+    for (let next = this.#next(); next !== undefined; next = this.#next()) {
+      const { key, sinceMs, owner } = next;
+      this.#turns.serve(next);
       this.#ready.delete(key);
       this.#held.add(key);
+      this.#countHeld(owner.namespace, 1);
       this.#metrics.queued(this.name, this.#ports.clock.monotonic() - sinceMs);
       this.#takers.shift()?.(key);
     }
   }
+
+  #next(): Ready | undefined {
+    if (this.#takers.length === 0) return undefined;
+    for (const ready of this.#turns.heads()) {
+      const held = this.#heldOf.get(ready.owner.namespace) ?? 0;
+      if (held === 0 || held < this.#takers.length) return ready;
+    }
+    return undefined;
+  }
+
+  #countHeld(namespace: string, change: 1 | -1): void {
+    const held = (this.#heldOf.get(namespace) ?? 0) + change;
+    if (held === 0) this.#heldOf.delete(namespace);
+    else this.#heldOf.set(namespace, held);
+  }
+}
+
+function namespaceOf(key: ObjectKey): string {
+  return refOf(key).namespace ?? "";
 }

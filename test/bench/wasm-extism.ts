@@ -7,36 +7,15 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { createPlugin, type Plugin } from "@extism/extism";
 import { extismAbi } from "../../backends/wasm/abis/extism/extism.ts";
-import { type GuestRequest, noCapabilities } from "../../backends/wasm/abis/guest.ts";
+import type { GuestRequest } from "../../backends/wasm/abis/guest.ts";
 import { GuestModule } from "../../backends/wasm/abis/guest-module.ts";
 import { admit } from "../../backends/wasm/admission/admit.ts";
-import { textType } from "../../engine/payload.ts";
 import { type Bench, compare, type Row } from "./bench.ts";
+import { requestOf, unheard } from "./guest-request.ts";
 
 const bytes = new Uint8Array(readFileSync(join(import.meta.dirname, "../fixtures/wasm/reference-extism.wasm")));
 const maxMemoryBytes = 64 * 1024 * 1024;
 const bar = 1.0;
-
-const unheard = { log: (): void => undefined };
-
-function requestOf(payload: Uint8Array): GuestRequest {
-  return {
-    payload,
-    contentType: textType,
-    metadata: {},
-    options: { behaviour: "uppercase" },
-    context: {
-      execution: { namespace: "bench", name: "run", uid: "00000000-0000-0000-0000-000000000001" },
-      step: "step",
-      attempt: 1,
-      idempotencyKey: "00000000-0000-0000-0000-000000000001/step",
-      timeoutMs: 30_000,
-    },
-    secrets: {},
-    capabilities: noCapabilities,
-    maxOutputBytes: 4 * 1024 * 1024,
-  };
-}
 
 function pluginOf(module: WebAssembly.Module, request: GuestRequest): Promise<Plugin> {
   const config = { "millrace.options": JSON.stringify(request.options), "millrace.content_type": request.contentType };

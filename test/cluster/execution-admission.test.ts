@@ -122,6 +122,7 @@ describe("Executions that wait, pause and go, in a real cluster", function () {
     await phaseIs("later", "Suspended");
     await phaseIs("one", "Running");
     await edit("one", { suspend: true });
+    await namespace.wait("mexec/one", "jsonpath={.status.observedGeneration}=2");
     open();
     await phaseIs("one", "Suspended");
     const paused = await statusOf("one");

@@ -35,9 +35,9 @@ describe("Executions with items, pauses and known results in a real cluster", fu
     await remote?.[Symbol.asyncDispose]();
   });
 
-  function recording(): Manifest {
+  function recording(timeout: string): Manifest {
     const retry = { limit: 0 };
-    return processor("remote", { rpc: { protocol: "HTTP", endpoint: remote.endpoint }, timeout: "2s", retry });
+    return processor("remote", { rpc: { protocol: "HTTP", endpoint: remote.endpoint }, timeout, retry });
   }
 
   async function statusOf(name: string): Promise<ExecutionStatus> {
@@ -71,14 +71,14 @@ describe("Executions with items, pauses and known results in a real cluster", fu
       { name: "b", processor: "upper", dependsOn: ["a"] },
     ];
     await namespace.apply(
-      recording(),
+      recording("100s"),
       upper,
       pipeline("slow", { steps }),
       execution("one", { pipeline: "slow", input: { text: "x" } }),
     );
     await remote.called(1);
     await namespace.kubectl("patch", "mexec", "one", "--type=merge", "-p", '{"spec":{"suspend":true}}');
-    await namespace.wait("mexec/one", "jsonpath={.status.observedGeneration}=2").catch(() => undefined);
+    await namespace.wait("mexec/one", "jsonpath={.status.observedGeneration}=2");
     held.resolve();
     await namespace.wait("mexec/one", "jsonpath={.status.phase}=Suspended");
     const paused = await statusOf("one");
@@ -96,7 +96,7 @@ describe("Executions with items, pauses and known results in a real cluster", fu
     ];
     remote.before = () => new Promise(() => {});
     await namespace.apply(
-      recording(),
+      recording("2s"),
       upper,
       pipeline("mail", { steps }),
       execution("one", { pipeline: "mail", input: { text: "x" } }),

@@ -28,7 +28,9 @@ export function describeConformance(
   start: () => Promise<ConformanceTarget>,
   lacks: readonly ConformanceNeed[] = [],
 ): void {
-  describe(title, () => {
+  describe(title, function () {
+    // A case may be the first that loads its module, or starts its workers: seconds on a machine with other work.
+    this.timeout(60_000);
     let target: ConformanceTarget;
     let reference: Backend;
     before(async () => {

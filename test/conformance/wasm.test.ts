@@ -36,7 +36,7 @@ function moduleIn(file: string, rest: Partial<WasmModule> = {}): WasmModule {
 }
 
 /** Fuel ends what runs in Millrace's own thread, before its time could be up. */
-const inline = { isolation: "Inline", limits: { maxMemoryBytes: 64 * 1024 * 1024, fuel: maxInlineFuel } } as const;
+const inline = { isolation: "Inline", limits: { maxMemoryBytes: 16 * 1024 * 1024, fuel: maxInlineFuel } } as const;
 
 /** Payload and content type are all that it has words for. */
 const beyondDagwood: readonly ConformanceNeed[] = [

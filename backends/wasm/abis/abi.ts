@@ -34,10 +34,12 @@ export interface Abi<Call extends GuestCall = GuestCall> {
 export interface Kept<Call extends GuestCall = GuestCall> {
   /** Bytes of memory that it has grown to. */
   readonly heldBytes: number;
+  /** The instance that was made last serves no other call: clears everything, and lets memory go that has grown. */
+  clear(): void;
   /** Clears everything, and gives what the next instance imports besides `Abi.imports`. */
   freshImports(): WebAssembly.Imports;
-  /** Before a call's first code of the guest runs: of the instance that was made last, be it fresh or reused. */
-  begin(call: Call): void;
+  /** Before a call's first code of the guest runs: of the instance that was made last, be it fresh or reused; `exports` are its. */
+  begin(call: Call, exports: GuestExports): void;
 }
 
 /** An instance's exports; their types were checked when the module was admitted. */

@@ -30,6 +30,16 @@ export const maxFuel = 100_000_000_000_000;
 /** How many bytes the host copies, to or from a module, for one unit. */
 const bytesPerUnit = 64;
 
+/** For a page of memory, of which there were none before, as a power of two: the system clears it when it is first touched. */
+export const unitsPerPageLog2 = 12;
+
+/** What the host does for a text that it reads or makes, and for each byte of it: of what is no ASCII, some nanoseconds. */
+const unitsPerText = 200;
+const unitsPerTextByte = 1;
+
+/** For a byte of JSON that the host takes apart: numbers, nesting and many keys take as long. */
+const unitsPerJsonByte = 8;
+
 const { stackBits, tooDeep, outOfFuel } = meterLayout;
 const noFuel = outOfFuel - (1n << stackBits);
 const wholeStack = tooDeep - BigInt(maxStackBytes / stackStepBytes);
@@ -95,6 +105,21 @@ export class Fuel {
   /** For `bytes` that the host copies. */
   chargeBytes(bytes: number): void {
     this.charge(Math.floor(bytes / bytesPerUnit));
+  }
+
+  /** For pages of memory that the host sets aside for a module. */
+  chargePages(pages: number): void {
+    this.charge(pages * 2 ** unitsPerPageLog2);
+  }
+
+  /** For a text of so many bytes in UTF-8 that the host reads, or makes for a module to read, whether that takes it or not. */
+  chargeText(bytes: number): void {
+    this.charge(unitsPerText + bytes * unitsPerTextByte);
+  }
+
+  /** For so many bytes of JSON that the host takes apart. */
+  chargeJson(bytes: number): void {
+    this.charge(bytes * unitsPerJsonByte);
   }
 
   /** What to throw when {@link isExhausted}. */

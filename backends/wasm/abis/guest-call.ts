@@ -33,6 +33,9 @@ export class GuestCall {
   readonly request: GuestRequest;
   readonly host: GuestHost;
   #memory: GuestMemory | undefined;
+  #fuel: Fuel | undefined;
+  /** JSON that was asked for before. */
+  readonly #texts = new Map<GuestText, string>();
   #contentType: string | undefined;
   readonly #metadata = new Map<string, string>();
   #metadataBytes = 0;
@@ -46,20 +49,32 @@ export class GuestCall {
 
   /** That of the instance that serves the call. */
   get memory(): GuestMemory {
-    if (this.#memory === undefined)
-      throw new MillraceError("Internal", "an import was called before its instance was there");
-    return this.#memory;
+    return attached(this.#memory);
+  }
+
+  /** That of the same instance: for what the host does beside copying to and from its memory. */
+  get fuel(): Fuel {
+    return attached(this.#fuel);
   }
 
   /** To be called before any code of the guest runs. */
   attach(memory: WebAssembly.Memory, fuel: Fuel): void {
+    this.#fuel = fuel;
     this.#memory = new GuestMemory(this.abi, memory, fuel);
   }
 
-  /** Options, metadata and context as JSON on one line. */
+  /** Options, metadata and context as JSON on one line, made once, however often a guest asks. */
   text(what: GuestText): string {
-    const value = this.request[what];
-    return typeof value === "string" ? value : JSON.stringify(value);
+    if (what === "contentType") return this.request.contentType;
+    const text = this.#texts.get(what) ?? JSON.stringify(this.#told(what));
+    this.#texts.set(what, text);
+    return text;
+  }
+
+  /** Time in whole milliseconds: what a guest reads, and pays for, is not to be longer or shorter by chance. */
+  #told(what: Exclude<GuestText, "contentType">): unknown {
+    const { context } = this.request;
+    return what === "context" ? { ...context, timeoutMs: Math.floor(context.timeoutMs) } : this.request[what];
   }
 
   secret(name: string): string | undefined {
@@ -75,8 +90,14 @@ export class GuestCall {
     return own(this.request.metadata, key);
   }
 
-  /** What is no UTF-8 is logged as well as may be: a log is no place to fail at. */
+  /** @throws SandboxViolation when the fuel does not suffice */
   log(bytes: Uint8Array): void {
+    this.fuel.chargeText(Math.min(bytes.byteLength, maxLogTextBytes));
+    this.logPaid(bytes);
+  }
+
+  /** What is paid for already. What is no UTF-8 is logged as well as may be: a log is no place to fail at. */
+  logPaid(bytes: Uint8Array): void {
     const taken = bytes.subarray(0, maxLogTextBytes);
     this.host.log(logDecoder.decode(taken), bytes.byteLength - taken.byteLength);
   }
@@ -113,6 +134,11 @@ export class GuestCall {
     const contentType = this.#contentType ?? defaultContentType;
     return { kind: "Output", payload: new Uint8Array(bytes), contentType, metadata };
   }
+}
+
+function attached<Part>(part: Part | undefined): Part {
+  if (part === undefined) throw new MillraceError("Internal", "an import was called before its instance was there");
+  return part;
 }
 
 function own(texts: Readonly<Record<string, string>>, key: string): string | undefined {

@@ -14,7 +14,11 @@ export const maxErrorJsonBytes = jsonBytesPerByte * (maxErrorCodeBytes + maxErro
 /** An object of texts. */
 export function readTexts(json: string): [key: string, text: string][] | undefined {
   const object = readObject(json);
-  if (object === undefined) return undefined;
+  return object === undefined ? undefined : textsOf(object);
+}
+
+/** The entries of an object of texts. */
+export function textsOf(object: object): [key: string, text: string][] | undefined {
   const entries = Object.entries(object);
   return entries.every((entry): entry is [string, string] => typeof entry[1] === "string") ? entries : undefined;
 }
@@ -26,7 +30,8 @@ export function readDeclaredError(json: string): ProcessorError | undefined {
   return { code, message, retryable };
 }
 
-function readObject(json: string): Readonly<Record<string, unknown>> | undefined {
+/** Any object. */
+export function readObject(json: string): Readonly<Record<string, unknown>> | undefined {
   try {
     const value: unknown = JSON.parse(json);
     return typeof value === "object" && value !== null && !Array.isArray(value) ? { ...value } : undefined;

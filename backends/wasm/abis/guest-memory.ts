@@ -1,4 +1,3 @@
-import { MillraceError } from "../../../engine/errors.ts";
 import type { AbiName } from "./contract.ts";
 import type { Fuel } from "./fuel.ts";
 import { brokenRule, tooMuch } from "./refusals.ts";
@@ -46,24 +45,36 @@ export class GuestMemory {
     return new Uint8Array(buffer, start, size);
   }
 
-  /** @throws PayloadTooLarge when it is longer than `maxBytes`, ProcessorCrashed when it is not UTF-8 */
+  /** @throws PayloadTooLarge when it is longer than `maxBytes`, ProcessorCrashed when it is not UTF-8, and as `slice` */
   text(pointer: number, length: number, maxBytes: number, what: string): string {
     if (length >>> 0 > maxBytes) throw tooMuch(what, length >>> 0, maxBytes);
+    const bytes = this.#view(pointer, length, what);
+    this.#fuel.chargeText(bytes.byteLength);
     try {
-      return decoder.decode(this.slice(pointer, length, what));
-    } catch (thrown) {
-      if (thrown instanceof MillraceError) throw thrown;
+      return decoder.decode(bytes);
+    } catch {
       throw brokenRule(this.#abi, `${what} is not UTF-8`);
     }
   }
 
-  /** Writes what fits into the buffer, and gives the whole length, as `snprintf` does. */
+  /** As {@link text}, of JSON: taking it apart is paid for too. */
+  json(pointer: number, length: number, maxBytes: number, what: string): string {
+    const json = this.text(pointer, length, maxBytes, what);
+    this.#fuel.chargeJson(length >>> 0);
+    return json;
+  }
+
+  /** Writes what fits into the buffer, and gives the whole length, as `snprintf` does. All of it is paid for: the host made all of it. */
   writeText(text: string, pointer: number, capacity: number): number {
+    const room = this.#view(pointer, capacity, "a buffer to read into");
+    const { read, written } = encoder.encodeInto(text, room);
+    if (read === text.length) {
+      this.#fuel.chargeText(written);
+      return written;
+    }
     const bytes = encoder.encode(text);
-    // What lies within is what is paid for: a buffer may be far larger than the text.
-    const room = this.#view(pointer, capacity, "a buffer to read into").byteLength;
-    const taken = bytes.byteLength <= room ? bytes : bytes.subarray(0, room);
-    this.write(taken, pointer, "a buffer to read into");
+    this.#fuel.chargeText(bytes.byteLength);
+    room.set(bytes.subarray(0, room.byteLength));
     return bytes.byteLength;
   }
 

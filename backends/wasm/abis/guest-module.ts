@@ -7,7 +7,7 @@ import type { GuestCall } from "./guest-call.ts";
 import { returned } from "./guest-exit.ts";
 import { startExport } from "./host-exports.ts";
 import { forgetRefusedMemory, translateTrap } from "./traps.ts";
-import { wasiSystem } from "./wasi/system.ts";
+import { type RandomPurpose, wasiSystem } from "./wasi/system.ts";
 import { wasiImports } from "./wasi/wasi.ts";
 import { WasiCall } from "./wasi/wasi-call.ts";
 
@@ -37,6 +37,7 @@ export class GuestModule {
   /** Of the same call: made when it first asks for WASI. */
   #wasi: WasiCall | undefined;
   #instanceStartMs = 0;
+  #randomPurpose: RandomPurpose = "Instance";
   #kept: GuestInstance | undefined;
 
   constructor(abi: Abi, target: GuestTarget) {
@@ -70,7 +71,7 @@ export class GuestModule {
   /** Lets the instance go that is kept for the next call. */
   drop(): void {
     this.#kept = undefined;
-    this.#beside?.freshImports();
+    this.#beside?.clear();
   }
 
   #serve(request: GuestRequest, host: GuestHost, serve: Serve): GuestAnswer {
@@ -84,8 +85,10 @@ export class GuestModule {
       guest ??= this.#instantiate();
       guest.fuel.fill(units);
       call.attach(guest.memory, guest.fuel);
-      this.#beside?.begin(call);
+      this.#beside?.begin(call, guest.instance.exports);
       this.#ready(guest);
+      this.#randomPurpose = "Call";
+      this.#wasi?.beginCall();
       const result = serve(call, guest.instance.exports);
       // The last charges may have passed the limit where nothing stopped the guest any more.
       if (guest.fuel.isExhausted) throw guest.fuel.exceeded();
@@ -100,6 +103,7 @@ export class GuestModule {
       this.#wasi?.flush();
       this.#wasi = undefined;
       this.#call = undefined;
+      if (this.#kept === undefined) this.drop();
     }
   }
 
@@ -109,6 +113,7 @@ export class GuestModule {
 
   #instantiate(): GuestInstance {
     this.#instanceStartMs = wasiSystem.monotonicNow();
+    this.#randomPurpose = "Instance";
     const instance = new WebAssembly.Instance(this.#target.module, this.#freshImports());
     const memory = instance.exports.memory as WebAssembly.Memory;
     return { instance, memory, fuel: new Fuel(instance.exports), calls: 0 };
@@ -149,7 +154,7 @@ export class GuestModule {
   }
 
   get #currentWasi(): WasiCall {
-    this.#wasi ??= new WasiCall(this.#current, wasiSystem, this.#instanceStartMs);
+    this.#wasi ??= new WasiCall(this.#current, wasiSystem, this.#instanceStartMs, this.#randomPurpose);
     return this.#wasi;
   }
 }

@@ -68,7 +68,10 @@ export const noCapabilities: GuestCapabilities = { allowedHosts: [], env: {}, co
 /** How a call ended, and what it took. */
 export interface GuestAnswer {
   readonly result: GuestResult;
-  /** Units of fuel, also of a call that failed. */
+  /**
+   * Units of fuel, also of a call that failed. Of one that trapped in a function with loops, by anything but `unreachable` (as a division by zero):
+   * what it was at the last call that this function made, or before its entry, as loops count in a local meanwhile.
+   */
   readonly fuel: number;
 }
 

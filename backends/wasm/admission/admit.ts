@@ -5,7 +5,7 @@ import { reservedPrefix, startExport } from "../abis/host-exports.ts";
 import { usesWasi } from "../abis/wasi/contract.ts";
 import { appended, replaceSections } from "../binary/sections.ts";
 import { type ModuleShape, parseModule, sectionIds } from "../binary/shape.ts";
-import { cappedSections } from "./cap.ts";
+import { cappedSections, memoryPages } from "./cap.ts";
 import { type AbiRequest, chooseAbi, exportNames, importNames, listed, shownNames } from "./choose-abi.ts";
 import { exportEntry, meter } from "./meter/meter.ts";
 
@@ -58,7 +58,7 @@ export function admit(request: AdmissionRequest): AdmittedModule {
 /** The module with its limits in it. Its start function becomes an export, so that it runs when its instance can be seen. */
 export function contained(bytes: Uint8Array, shape: ModuleShape, maxMemoryBytes: number): Uint8Array {
   const sections = cappedSections(shape, maxMemoryBytes);
-  const exports = meter(bytes, shape, sections);
+  const exports = meter(bytes, shape, sections, memoryPages(maxMemoryBytes));
   if (shape.start !== undefined) {
     sections.set(sectionIds.start, new Uint8Array());
     exports.push(exportEntry(startExport, 0x00, shape.start));

@@ -76,7 +76,7 @@ export const customSection = 0;
 const tagSection = 13;
 /** Parameters of a function type, or results; V8 takes no more either. */
 const maxValues = 1000;
-/** Of types, imports and exports, each: they are kept as objects while a module is admitted. */
+/** Of types, imports, exports and sections, each: they are kept as objects while a module is admitted. */
 const maxDescriptions = 100_000;
 /** The order in which sections must stand, by id: element 9, data count 12, code 10, data 11. */
 export const sectionOrder: readonly number[] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 10, 11];
@@ -120,6 +120,9 @@ export function parseModule(bytes: Uint8Array): ModuleShape {
   let lastOrder = -1;
   while (!reader.done) {
     const start = reader.offset;
+    if (draft.sections.length === maxDescriptions) {
+      throw malformed(start, `it has more than the ${maxDescriptions} sections that are accepted`);
+    }
     const id = reader.byte("a section id");
     const body = reader.sub(reader.u32("a section's length"), `section ${id}`);
     draft.sections.push({ id, start, bodyStart: body.offset, end: body.end });

@@ -39,6 +39,9 @@ const ownHeaders: ReadonlySet<string> = new Set([
   "upgrade",
 ]);
 
+/** No site means to be asked so by a program that it does not know: the first makes a tunnel, the others give back what headers came. */
+const refusedMethods: ReadonlySet<string> = new Set(["CONNECT", "TRACE", "TRACK"]);
+
 /**
  * The main thread's end of one call's network: answers what its guest asks for while the worker waits. Only hosts of
  * `allowedHosts` are reached, also by a redirect, of which 5 are followed at most. Any status is an answer; failures are
@@ -88,6 +91,7 @@ export class GuestNetwork implements Disposable {
 
   async #fetch({ method, url, headers, body }: GuestHttpRequest): Promise<GuestHttpResponse> {
     const { network, maxBytes } = this.#options;
+    checkMethod(method);
     if (body !== undefined && body.byteLength > maxBytes) {
       throw tooMuch(`${field}: a request's body`, body.byteLength, maxBytes);
     }
@@ -119,6 +123,14 @@ export class GuestNetwork implements Disposable {
       `${field}: the module may not reach ${url.host}: it is not in spec.wasm.capabilities.allowedHosts.`,
     );
   }
+}
+
+function checkMethod(method: string): void {
+  if (!refusedMethods.has(method.toUpperCase())) return;
+  throw new MillraceError(
+    "InvalidInput",
+    `${field}: the method ${method.toUpperCase()} may not be sent. Use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS.`,
+  );
 }
 
 function checkedHeaders(headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> {

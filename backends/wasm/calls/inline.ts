@@ -10,6 +10,12 @@ export const maxInlineFuel = 5_000_000;
 /** The largest module whose calls are made in the main thread, in bytes: V8 compiles a function where it is first called, which no fuel counts. */
 export const maxInlineBytes = 1024 * 1024;
 
+/**
+ * The most memory of a call that is made in the main thread, in bytes. It is in no budget of calls: they come one after the other, so that one
+ * of them has memory at a time, besides what `KeptModules` keeps.
+ */
+export const maxInlineMemoryBytes = 16 * 1024 * 1024;
+
 /** How long calls may hold the event loop up until it has its turn, in milliseconds; the last one ends later. */
 const maxBusyMs = 10;
 

@@ -45,9 +45,12 @@ export class KeptModules {
   /** Counts what the module keeps now. */
   #settle(id: string, module: GuestModule): void {
     const size = module.keptBytes;
-    if (size === 0) this.#drop(id);
-    else if (size > this.#instances.maxSize) module.drop();
-    else this.#instances.set(id, module, { size });
+    if (size > 0 && size <= this.#instances.maxSize) {
+      this.#instances.set(id, module, { size });
+      return;
+    }
+    this.#drop(id);
+    module.drop();
   }
 
   #drop(id: string): void {

@@ -25,6 +25,11 @@ export class MemoryBudget {
     this.#budget = new ByteBudget(totalBytes);
   }
 
+  /** Of all calls together, and so of one. */
+  get totalBytes(): number {
+    return this.#budget.totalBytes;
+  }
+
   /**
    * Calls `work` once `bytes` are free, by turns; waiting takes nothing of the time.
    * @throws `signal`'s reason, and what `work` throws

@@ -2,6 +2,7 @@ import { availableParallelism } from "node:os";
 import type { Ports } from "../../../engine/clock.ts";
 import { MillraceError } from "../../../engine/errors.ts";
 import type { PoolStats } from "../../pool.ts";
+import type { Owner } from "../../turns.ts";
 import { postable, type WorkerBody } from "../../worker-message.ts";
 import { WorkerPool, workerEntry } from "../../worker-pool.ts";
 import type { GuestAnswer } from "../abis/guest.ts";
@@ -72,13 +73,21 @@ export class WasmWorkers implements Calls, AsyncDisposable {
     return this.#calls.stats;
   }
 
-  /** @throws what `admit` throws */
-  async admit(request: AdmissionRequest, signal: AbortSignal): Promise<AdmittedModule> {
+  /** The most memory of one call: that of all. */
+  get callMemoryBytes(): number {
+    return this.#memory.totalBytes;
+  }
+
+  /**
+   * By turns, as calls are: a namespace that holds one of the two threads never gets the other.
+   * @throws what `admit` throws
+   */
+  async admit(request: AdmissionRequest, owner: Owner, signal: AbortSignal): Promise<AdmittedModule> {
     if (this.#calls.stats.size === 0) this.#warmUp(signal);
     const { bytes, transfer } = postable(request.bytes);
     const { abi, entrypoint, maxMemoryBytes } = request;
     const job: WasmJob = { kind: "Admit", request: { bytes, abi, entrypoint, maxMemoryBytes } };
-    const answer = (await this.#admissions.run({ body: job, transfer }, signal)) as WasmAnswer;
+    const answer = (await this.#admissions.run({ body: job, transfer }, signal, { owner })) as WasmAnswer;
     if (answer.kind === "Admitted") return answer.module;
     throw errorOf(answer);
   }

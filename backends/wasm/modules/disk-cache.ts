@@ -1,5 +1,5 @@
-import type { CacheFolder } from "./cache-folder.ts";
-import { digestOffThread, digestPrefix } from "./digest.ts";
+import { digestOf, digestPrefix } from "../sources/digest.ts";
+import type { CachedFile, CacheFolder } from "./cache-folder.ts";
 
 /** What a {@link DiskCache} is given. */
 export interface DiskCacheOptions {
@@ -8,6 +8,8 @@ export interface DiskCacheOptions {
   readonly maxBytes: number;
   /** The largest module. */
   readonly maxModuleBytes: number;
+  /** Nothing is evicted before: what is in the folder may be of processors that are still to be loaded. Absent: nothing is waited for. */
+  readonly settled?: Promise<void>;
 }
 
 /** How well a {@link DiskCache} serves, since it was made. */
@@ -35,11 +37,14 @@ export class DiskCache implements AsyncDisposable {
   #misses = 0;
   #evictions = 0;
   #bytes = 0;
+  #mayEvict: boolean;
 
   constructor(options: DiskCacheOptions) {
     this.#options = options;
+    this.#mayEvict = options.settled === undefined;
     // What is there from before counts, and makes room if the budget has become smaller.
     this.#writes = this.#makeRoom("", 0);
+    void options.settled?.then(() => this.#settle());
   }
 
   get stats(): DiskCacheStats {
@@ -51,7 +56,7 @@ export class DiskCache implements AsyncDisposable {
     const { folder, maxModuleBytes } = this.#options;
     const name = nameOf(digest);
     const bytes = await folder.read(room, name, maxModuleBytes);
-    if (bytes !== undefined && (await digestOffThread(bytes)) === digest) {
+    if (bytes !== undefined && (await digestOf(bytes)) === digest) {
       this.#hits += 1;
       await folder.touch(room, name);
       return bytes;
@@ -63,7 +68,9 @@ export class DiskCache implements AsyncDisposable {
 
   /** Whether the folder has a file of that digest; what is in it, reading tells. Never rejects. */
   async has(digest: string): Promise<boolean> {
-    return (await this.#options.folder.list(room)).some(({ name }) => name === nameOf(digest));
+    // What is being evicted now is seen to be gone.
+    await this.#writes;
+    return (await this.#modules()).some(({ name }) => name === nameOf(digest));
   }
 
   /** Keeps the module, if the folder takes it. Never rejects. */
@@ -96,6 +103,11 @@ export class DiskCache implements AsyncDisposable {
     await Promise.all(this.#touches);
   }
 
+  #settle(): void {
+    this.#mayEvict = true;
+    this.#writes = this.#writes.then(() => this.#makeRoom("", 0));
+  }
+
   #unpin(digest: string): void {
     const pins = (this.#pins.get(digest) ?? 0) - 1;
     if (pins > 0) {
@@ -107,13 +119,21 @@ export class DiskCache implements AsyncDisposable {
     this.#touches.add(touch);
   }
 
+  /** What is larger than any module is none: for its sake none is evicted. */
+  async #modules(): Promise<readonly CachedFile[]> {
+    const { folder, maxModuleBytes } = this.#options;
+    const files = await folder.list(room);
+    for (const { name, bytes } of files) if (bytes > maxModuleBytes) await folder.remove(room, name);
+    return files.filter(({ bytes }) => bytes <= maxModuleBytes);
+  }
+
   /** Looks at the folder anew each time: another process may share it. */
   async #makeRoom(digest: string, bytes: number): Promise<void> {
     const { folder, maxBytes } = this.#options;
-    const others = (await folder.list(room)).filter(({ name }) => name !== nameOf(digest));
+    const others = (await this.#modules()).filter(({ name }) => name !== nameOf(digest));
     let total = others.reduce((sum, file) => sum + file.bytes, 0);
     for (const file of others) {
-      if (total + bytes <= maxBytes) break;
+      if (!this.#mayEvict || total + bytes <= maxBytes) break;
       if (this.#pins.has(digestPrefix + file.name)) continue;
       await folder.remove(room, file.name);
       total -= file.bytes;

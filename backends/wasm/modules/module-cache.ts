@@ -1,8 +1,10 @@
 import { LRUCache } from "lru-cache";
 import type { Clock } from "../../../engine/clock.ts";
-import { type ErrorCode, MillraceError } from "../../../engine/errors.ts";
+import { MillraceError } from "../../../engine/errors.ts";
+import { Flights } from "../../flights.ts";
+import type { Owner } from "../../turns.ts";
 import type { AdmissionRequest, AdmittedModule } from "../admission/admit.ts";
-import { Flights } from "./flights.ts";
+import { Refusals } from "./refusals.ts";
 
 /** A module by content, the limits that are put into it, and what is asked of its outside. */
 export interface ModuleRef extends Omit<AdmissionRequest, "bytes"> {
@@ -15,8 +17,17 @@ export interface CachedModule extends AdmittedModule {
   readonly id: string;
 }
 
-/** Admits a module, off the main thread. */
-export type Admit = (request: AdmissionRequest, signal: AbortSignal) => Promise<AdmittedModule>;
+/** Admits a module, off the main thread, in its owner's turn. */
+export type Admit = (request: AdmissionRequest, owner: Owner, signal: AbortSignal) => Promise<AdmittedModule>;
+
+/** A module that is asked for. */
+export interface WantedModule {
+  readonly ref: ModuleRef;
+  /** Who asks. One that several ask for at the same time is admitted in the turn of who came first. */
+  readonly owner: Owner;
+  /** Gives the module's bytes; asked for only when it is not in the cache. */
+  bytes(): Promise<Uint8Array>;
+}
 
 /** What a {@link ModuleCache} is given. */
 export interface ModuleCacheOptions {
@@ -40,17 +51,8 @@ export interface ModuleCacheStats {
   readonly refusals: number;
 }
 
-interface Refusal {
-  readonly error: MillraceError;
-  readonly untilMs: number;
-}
-
-/** How long a refusal is known, and of how many modules. */
+/** How long a refusal is known. */
 const refusalMs = 60_000;
-const maxRefusals = 1_000;
-
-/** What the module itself is refused for, so that another try gives the same. */
-const lastingCodes: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["InvalidInput", "SandboxViolation", "NotFound"]);
 
 /**
  * Compiled modules in memory, by digest and limits: least recently used out first when their bytes (of the binary)
@@ -60,13 +62,14 @@ const lastingCodes: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["InvalidInput",
 export class ModuleCache implements AsyncDisposable {
   readonly #options: ModuleCacheOptions;
   readonly #modules: LRUCache<string, CachedModule>;
-  readonly #refusals = new LRUCache<string, Refusal>({ max: maxRefusals });
+  readonly #refusals: Refusals;
   readonly #flights = new Flights<CachedModule>();
   readonly #counts = { hits: 0, misses: 0, evictions: 0, compiled: 0, compileSeconds: 0, refused: 0 };
   #closed = false;
 
   constructor(options: ModuleCacheOptions) {
     this.#options = options;
+    this.#refusals = new Refusals(options.clock, refusalMs);
     this.#modules = new LRUCache({
       maxSize: options.maxBytes,
       sizeCalculation: (module) => Math.max(1, module.bytes),
@@ -88,23 +91,20 @@ export class ModuleCache implements AsyncDisposable {
   /** Whether {@link get} would give it at once, or refuse it so: without asking for its bytes. */
   has(ref: ModuleRef): boolean {
     const id = idOf(ref);
-    return this.#modules.has(id) || this.#refusal(id) !== undefined;
+    return this.#modules.has(id) || this.#refusals.get(id) !== undefined;
   }
 
-  /**
-   * @param bytes gives the module's bytes; asked for only when it is not in the cache
-   * @throws what the admission and `bytes` throw; `signal`'s reason; Unavailable once disposed
-   */
-  async get(ref: ModuleRef, bytes: () => Promise<Uint8Array>, signal: AbortSignal): Promise<CachedModule> {
+  /** @throws what the admission and `bytes` throw; `signal`'s reason; Unavailable once disposed */
+  async get(wanted: WantedModule, signal: AbortSignal): Promise<CachedModule> {
     signal.throwIfAborted();
     if (this.#closed) throw new MillraceError("Unavailable", "the WASM module cache is closed");
-    const id = idOf(ref);
+    const id = idOf(wanted.ref);
     const cached = this.#modules.get(id);
-    const refusal = this.#refusal(id);
+    const refusal = this.#refusals.get(id);
     if (cached !== undefined || refusal !== undefined) this.#counts.hits += 1;
     if (cached !== undefined) return cached;
     if (refusal !== undefined) throw refusal;
-    return await this.#flights.join(id, (flight) => this.#admit(id, ref, bytes, flight), signal);
+    return await this.#flights.join(id, (flight) => this.#admit(id, wanted, flight), signal);
   }
 
   /** Gives up what is being admitted, and forgets everything. Idempotent. */
@@ -115,43 +115,24 @@ export class ModuleCache implements AsyncDisposable {
     this.#refusals.clear();
   }
 
-  async #admit(
-    id: string,
-    ref: ModuleRef,
-    read: () => Promise<Uint8Array>,
-    signal: AbortSignal,
-  ): Promise<CachedModule> {
+  async #admit(id: string, wanted: WantedModule, signal: AbortSignal): Promise<CachedModule> {
     this.#counts.misses += 1;
-    const bytes = await read();
+    const bytes = await wanted.bytes();
     signal.throwIfAborted();
-    const { abi, entrypoint, maxMemoryBytes } = ref;
+    const { abi, entrypoint, maxMemoryBytes } = wanted.ref;
     const { admit, clock } = this.#options;
     const startMs = clock.monotonic();
     try {
-      const admitted = await admit({ bytes, abi, entrypoint, maxMemoryBytes }, signal);
+      const admitted = await admit({ bytes, abi, entrypoint, maxMemoryBytes }, wanted.owner, signal);
       const module: CachedModule = { ...admitted, id };
       this.#counts.compiled += 1;
       this.#counts.compileSeconds += (clock.monotonic() - startMs) / 1000;
       if (!this.#closed) this.#modules.set(id, module);
       return module;
     } catch (thrown) {
-      this.#refused(id, thrown);
+      if (!this.#closed && this.#refusals.keep(id, thrown)) this.#counts.refused += 1;
       throw thrown;
     }
-  }
-
-  #refused(id: string, thrown: unknown): void {
-    if (this.#closed || !(thrown instanceof MillraceError) || !lastingCodes.has(thrown.code)) return;
-    this.#counts.refused += 1;
-    this.#refusals.set(id, { error: thrown, untilMs: this.#options.clock.monotonic() + refusalMs });
-  }
-
-  #refusal(id: string): MillraceError | undefined {
-    const known = this.#refusals.get(id);
-    if (known === undefined) return undefined;
-    if (this.#options.clock.monotonic() < known.untilMs) return known.error;
-    this.#refusals.delete(id);
-    return undefined;
   }
 }
 

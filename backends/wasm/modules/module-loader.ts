@@ -1,9 +1,9 @@
 import { MillraceError } from "../../../engine/errors.ts";
 import type { LoadedModule, ProcessorSpec, ResolvedSource, WasmModule } from "../../backend.ts";
+import { digestOf } from "../sources/digest.ts";
 import type { ReadSecret } from "../sources/secret.ts";
 import type { LocalSource, ModuleSource } from "../sources/source.ts";
 import type { ModuleSources } from "../sources/sources.ts";
-import { digestOffThread } from "./digest.ts";
 import type { CachedModule, ModuleCache, ModuleRef } from "./module-cache.ts";
 import { checkPin, type FoundModule, type RemoteModules, type RemoteRequest } from "./remote-modules.ts";
 import { type SignatureCheck, signatureCheckOf } from "./signature-check.ts";
@@ -31,14 +31,26 @@ export class ModuleLoader {
     this.#options = options;
   }
 
-  async resolve(spec: ProcessorSpec, module: WasmModule, signal: AbortSignal): Promise<ResolvedSource> {
+  /** As `Backend.resolve`. */
+  async resolve(
+    spec: ProcessorSpec,
+    module: WasmModule,
+    signal: AbortSignal,
+    before: ResolvedSource | undefined,
+  ): Promise<ResolvedSource> {
     const source = await this.#options.sources.of(spec.namespace, module, signal);
     if (source.kind === "Local") return await source.resolve(signal);
-    const request = { ...common(spec, module), source, key: undefined, isAtHand: () => false };
-    return await this.#options.remote.resolve(request, signal);
+    const request = { ...common(spec, module), source, key: undefined, isAtHand: () => false, hold: () => undefined };
+    return await this.#options.remote.resolve(request, signal, before);
   }
 
-  async load(spec: ProcessorSpec, module: WasmModule, signal: AbortSignal): Promise<AvailableModule> {
+  /** @param hold as of a {@link RemoteRequest} */
+  async load(
+    spec: ProcessorSpec,
+    module: WasmModule,
+    hold: RemoteRequest["hold"],
+    signal: AbortSignal,
+  ): Promise<AvailableModule> {
     const { cache, sources } = this.#options;
     const source = await sources.of(spec.namespace, module, signal);
     const key = await signatureCheckOf(this.#options.readSecret, spec.namespace, module, signal);
@@ -46,9 +58,10 @@ export class ModuleLoader {
     const found =
       source.kind === "Local"
         ? await readLocal(source, module, key, signal)
-        : await this.#options.remote.take({ ...common(spec, module), source, key, isAtHand }, signal);
+        : await this.#options.remote.take({ ...common(spec, module), source, key, isAtHand, hold }, signal);
     const bytes = () => (found.bytes === undefined ? Promise.reject(dropped(source)) : Promise.resolve(found.bytes));
-    const compiled = await cache.get(refOf(module, found.digest), bytes, signal);
+    const owner = { namespace: spec.namespace, processor: spec.name };
+    const compiled = await cache.get({ ref: refOf(module, found.digest), owner, bytes }, signal);
     return { compiled, facts: factsOf(source, found, compiled) };
   }
 }
@@ -67,7 +80,7 @@ async function readLocal(
   signal: AbortSignal,
 ): Promise<FoundModule> {
   const bytes = await source.read(signal);
-  const digest = await digestOffThread(bytes);
+  const digest = await digestOf(bytes);
   checkPin(module.digest, digest, source.name);
   key?.check(await source.signatures(signal), bytes, source.name);
   return { digest, bytes };

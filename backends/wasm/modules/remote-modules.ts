@@ -1,11 +1,12 @@
+import { LRUCache } from "lru-cache";
 import type { Clock } from "../../../engine/clock.ts";
 import { MillraceError } from "../../../engine/errors.ts";
 import type { ResolvedSource, WasmPullPolicy } from "../../backend.ts";
+import { Flights } from "../../flights.ts";
 import { SourceRefusal } from "../../source-refusal.ts";
+import { digestOf } from "../sources/digest.ts";
 import type { RemoteSource, Resolution } from "../sources/source.ts";
-import { digestOffThread } from "./digest.ts";
 import type { DiskCache } from "./disk-cache.ts";
-import { Flights } from "./flights.ts";
 import type { ReferenceRecord, References } from "./references.ts";
 import type { SignatureCheck } from "./signature-check.ts";
 
@@ -18,10 +19,12 @@ export interface RemoteRequest {
   readonly policy: WasmPullPolicy | undefined;
   /** The digest that it must have. */
   readonly pin: string | undefined;
-  /** The public key that must have signed it. */
+  /** The public keys of which one must have signed it. */
   readonly key: SignatureCheck | undefined;
   /** Whether a module of this digest is at hand without its bytes. */
   isAtHand(digest: string): boolean;
+  /** Keeps the module of this digest on disk until the load has ended: told before it is read or written there. */
+  hold(digest: string): void;
 }
 
 /** A module that its namespace may have. */
@@ -45,7 +48,19 @@ export interface RemoteModulesOptions {
 const resolutionMs = 600_000;
 /** How often a source is asked what it names now, where that is asked each time. */
 const checkAgainMs = 60_000;
+/**
+ * How old an answer may be that is given to another Processor too. Less than the wait for the next question, whose jitter is a fifth: who
+ * asked last asks really.
+ */
+const sharedMs = 45_000;
+const maxAnswers = 4_096;
 const maxFingerprints = 8;
+
+interface Answer {
+  readonly resolution: Resolution;
+  /** On the monotonic clock. */
+  readonly atMs: number;
+}
 
 interface Pending {
   readonly resolution: Resolution;
@@ -60,6 +75,9 @@ interface Pending {
 export class RemoteModules implements AsyncDisposable {
   readonly #options: RemoteModulesOptions;
   readonly #fetches = new Flights<ReferenceRecord & { readonly bytes: Uint8Array }>();
+  readonly #questions = new Flights<Resolution>();
+  /** The last one to each question. */
+  readonly #answers = new LRUCache<string, Answer>({ max: maxAnswers });
   /** What `resolve` found, for the `load` that follows; by Processor and reference. */
   readonly #pending = new Map<string, Pending>();
 
@@ -67,9 +85,18 @@ export class RemoteModules implements AsyncDisposable {
     this.#options = options;
   }
 
-  /** What the next {@link take} takes. */
-  async resolve(request: RemoteRequest, signal: AbortSignal): Promise<ResolvedSource> {
+  /**
+   * What the next {@link take} takes. As often as a source is asked, it is asked once for all of a namespace who ask by the same credentials.
+   * @param before absent: it is asked now
+   */
+  async resolve(request: RemoteRequest, signal: AbortSignal, before?: ResolvedSource): Promise<ResolvedSource> {
     if (policyOf(request) !== "Always") return { version: request.source.reference };
+    const answer = before && this.#answers.get(questionKey(request));
+    const ageMs = answer === undefined ? sharedMs : this.#options.clock.monotonic() - answer.atMs;
+    if (answer !== undefined && ageMs < sharedMs) {
+      this.#expect(request, answer.resolution);
+      return { version: answer.resolution.version, checkAgainMs: checkAgainMs - ageMs };
+    }
     const resolution = await this.#ask(request, await this.#known(request), signal);
     this.#expect(request, resolution);
     return { version: resolution.version, checkAgainMs };
@@ -94,7 +121,8 @@ export class RemoteModules implements AsyncDisposable {
 
   /** Gives up what is being fetched. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#fetches.abort(new MillraceError("Unavailable", "the WASM backend was closed"));
+    const closed = new MillraceError("Unavailable", "the WASM backend was closed");
+    await Promise.all([this.#fetches.abort(closed), this.#questions.abort(closed)]);
     this.#pending.clear();
   }
 
@@ -113,7 +141,8 @@ export class RemoteModules implements AsyncDisposable {
     if (record === undefined) return undefined;
     // The reference may name what is pinned by now: it is asked again.
     if (request.pin !== undefined && request.pin !== record.digest) return undefined;
-    const isVerified = request.key === undefined || record.verified.includes(request.key.fingerprint);
+    request.hold(record.digest);
+    const isVerified = isVerifiedBy(request.key, record);
     if (isVerified && request.isAtHand(record.digest) && (await this.#isKept(request, record.digest))) {
       await this.#options.references.set(record);
       return found(record);
@@ -142,7 +171,7 @@ export class RemoteModules implements AsyncDisposable {
       key,
       async (flight) => {
         const { bytes, resolution: last } = await source.fetch(resolution, flight);
-        const digest = await digestOffThread(bytes);
+        const digest = await digestOf(bytes);
         const { reference, credentials } = source;
         return { namespace, reference, credentials, resolution: last, digest, verified: [], bytes };
       },
@@ -151,6 +180,7 @@ export class RemoteModules implements AsyncDisposable {
     const { bytes, ...record } = fetched;
     checkPin(request.pin, record.digest, source.name);
     await this.#accept(request, record, bytes, signal);
+    request.hold(record.digest);
     await this.#options.disk?.write(record.digest, bytes);
     return fetched;
   }
@@ -164,14 +194,19 @@ export class RemoteModules implements AsyncDisposable {
   ): Promise<void> {
     const { key, source } = request;
     const { references } = this.#options;
-    const verified = record.verified;
-    if (key === undefined || verified.includes(key.fingerprint)) return await references.set(record);
-    key.check(await source.signatures(record.resolution, signal), bytes, source.name);
-    await references.set({ ...record, verified: [...verified, key.fingerprint].slice(-maxFingerprints) });
+    if (key === undefined || isVerifiedBy(key, record)) return await references.set(record);
+    const signer = key.check(await source.signatures(record.resolution, signal), bytes, source.name);
+    await references.set({ ...record, verified: [...record.verified, signer].slice(-maxFingerprints) });
   }
 
-  #ask({ source }: RemoteRequest, known: ReferenceRecord | undefined, signal: AbortSignal): Promise<Resolution> {
-    return source.resolve(known?.resolution, signal);
+  #ask(request: RemoteRequest, known: ReferenceRecord | undefined, signal: AbortSignal): Promise<Resolution> {
+    const key = questionKey(request);
+    const ask = async (flight: AbortSignal): Promise<Resolution> => {
+      const resolution = await request.source.resolve(known?.resolution, flight);
+      this.#answers.set(key, { resolution, atMs: this.#options.clock.monotonic() });
+      return resolution;
+    };
+    return this.#questions.join(key, ask, signal);
   }
 
   /** What was asked for this load already is not asked again. */
@@ -190,6 +225,11 @@ export class RemoteModules implements AsyncDisposable {
     const { credentials } = request.source;
     this.#pending.set(pendingKey(request), { resolution, credentials, untilMs: nowMs + resolutionMs });
   }
+}
+
+/** Also where the key that signed it is one of several: taken out of them, it vouches for nothing any more. */
+function isVerifiedBy(key: SignatureCheck | undefined, { verified }: ReferenceRecord): boolean {
+  return key === undefined || key.fingerprints.some((fingerprint) => verified.includes(fingerprint));
 }
 
 /** @throws InvalidInput */
@@ -228,6 +268,11 @@ function absent({ source, namespace }: RemoteRequest): MillraceError {
     "NotCached",
     `spec.wasm.pullPolicy is Never, and the cache has no module of ${source.name} that the namespace ${namespace} fetched by these credentials (and that is verified, where spec.wasm.verify asks for it). Set IfNotPresent, at least until it has been fetched once.`,
   );
+}
+
+/** Whose word an answer is taken for: what one namespace is told says nothing of what another may have. */
+function questionKey({ namespace, source }: RemoteRequest): string {
+  return JSON.stringify([namespace, source.reference, source.credentials]);
 }
 
 function pendingKey({ namespace, processor, source }: RemoteRequest): string {

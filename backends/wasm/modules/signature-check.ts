@@ -2,14 +2,17 @@ import { MillraceError } from "../../../engine/errors.ts";
 import type { WasmModule, WasmPublicKey } from "../../backend.ts";
 import { type ReadSecret, readSecretOf, type SecretData } from "../sources/secret.ts";
 import { type FoundSignatures, requireSignature } from "../verify/check.ts";
-import { parsePublicKey } from "../verify/public-key.ts";
+import { parsePublicKeys } from "../verify/public-keys.ts";
 
-/** One public key, by which modules are checked. */
+/** Public keys of which any may have signed a module. */
 export interface SignatureCheck {
-  /** Tells the key from others. */
-  readonly fingerprint: string;
-  /** @throws InvalidInput when no signature is there, or none is of this key */
-  check(signatures: FoundSignatures, bytes: Uint8Array, source: string): void;
+  /** Each tells one of the keys from others. */
+  readonly fingerprints: readonly string[];
+  /**
+   * The fingerprint of the key that has signed it.
+   * @throws InvalidInput when no signature is there, or none is of these keys
+   */
+  check(signatures: FoundSignatures, bytes: Uint8Array, source: string): string;
 }
 
 const field = "spec.wasm.verify.publicKeySecretRef";
@@ -30,10 +33,10 @@ export async function signatureCheckOf(
   if (verify === undefined) return undefined;
   const data = await readSecretOf(read, { namespace, name: verify.secret, field }, signal);
   const name = keyNameOf(verify, data);
-  const key = parsePublicKey(new TextDecoder().decode(data[name]), `key ${name} of the Secret ${verify.secret}`);
+  const keys = parsePublicKeys(new TextDecoder().decode(data[name]), `key ${name} of the Secret ${verify.secret}`);
   return {
-    fingerprint: key.fingerprint,
-    check: (signatures, bytes, source) => requireSignature(signatures, bytes, key, source),
+    fingerprints: keys.map(({ fingerprint }) => fingerprint),
+    check: (signatures, bytes, source) => requireSignature(signatures, bytes, keys, source).fingerprint,
   };
 }
 

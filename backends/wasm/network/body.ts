@@ -7,12 +7,14 @@ const firstBytes = 16 * 1024;
 /**
  * The whole body, of `maxBytes` at most: more is refused as soon as it is announced or has come, and not read on.
  * @param tooLarge the error for more, told how many bytes there are, as far as known
+ * @param onChunk told of each part as it comes, before the next
  * @throws `tooLarge`'s error, and what the body throws
  */
 export async function readBody(
   response: NetworkResponse,
   maxBytes: number,
   tooLarge: (bytes: number) => MillraceError,
+  onChunk?: (chunk: Uint8Array) => void,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const announced = Number(response.headers["content-length"] ?? 0);
   if (announced > maxBytes) {
@@ -27,6 +29,7 @@ export async function readBody(
     if (end > maxBytes) throw tooLarge(end);
     if (end > bytes.byteLength) bytes = grown(bytes, Math.min(Math.max(end, 2 * bytes.byteLength), maxBytes));
     bytes.set(chunk, length);
+    onChunk?.(chunk);
     length = end;
   }
   return length === bytes.byteLength ? bytes : bytes.slice(0, length);

@@ -11,7 +11,13 @@ export interface Fetched {
 /** A URL without what may be secret or long: its query is left out. */
 export function printableUrl(url: URL): string {
   const path = url.pathname.length <= 200 ? url.pathname : `${url.pathname.slice(0, 199)}…`;
-  return `${url.origin}${path}${url.search === "" ? "" : "?…"}`;
+  return `${placeOf(url)}${path}${url.search === "" ? "" : "?…"}`;
+}
+
+/** Of what is neither http nor https, as `file:`, the origin is the word "null". */
+function placeOf({ origin, protocol, host, href }: URL): string {
+  if (origin !== "null") return origin;
+  return `${protocol}${href.startsWith(`${protocol}//`) ? "//" : ""}${host}`;
 }
 
 /** An error about `fetched`, as a sentence that begins with its field. */
@@ -27,6 +33,9 @@ const untrusted: ReadonlySet<string> = new Set([
   "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
   "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
 ]);
+
+/** What a server that speaks http, or something else, makes of a client that begins TLS. */
+const noTls: ReadonlySet<string> = new Set(["ERR_SSL_WRONG_VERSION_NUMBER", "ERR_SSL_PACKET_LENGTH_TOO_LONG"]);
 
 const timeouts: Readonly<Record<string, string>> = {
   UND_ERR_CONNECT_TIMEOUT: "could not be connected to",
@@ -49,6 +58,11 @@ export function networkError(fetched: Fetched, thrown: unknown): MillraceError {
     const what = `has a certificate that is not trusted: ${message} (${code}). ${mend}`;
     return fetchError("Unavailable", fetched, what, thrown);
   }
+  if (noTls.has(code)) {
+    const mend =
+      "Name the port that does; or use http://, where the administrator allows that with --insecure-registry.";
+    return fetchError("Unavailable", fetched, `speaks no TLS on this port (${code}). ${mend}`, thrown);
+  }
   return fetchError("Unavailable", fetched, `cannot be fetched: ${message}.`, thrown);
 }
 
@@ -69,5 +83,7 @@ function codeOf(thrown: unknown): string {
 function messageOf(thrown: unknown): string {
   if (thrown instanceof AggregateError) return thrown.errors.map(messageOf).join("; ");
   if (!(thrown instanceof Error)) return String(thrown);
+  // OpenSSL's own text has lines, addresses and file names of its source around what it says.
+  if ("reason" in thrown && typeof thrown.reason === "string") return `${thrown.reason} (${codeOf(thrown)})`;
   return thrown.message === "" ? codeOf(thrown) : thrown.message;
 }

@@ -35,7 +35,11 @@ export function redirected(hop: Hop, status: number, location: string, field: st
   const url = URL.parse(location, hop.url);
   if (url === null) throw fetchError("Unavailable", from, `redirects (${status}) to what is no URL.`);
   if (hop.url.protocol === "https:" && url.protocol !== "https:") {
-    throw fetchError("Unavailable", from, `redirects (${status}) from https to ${printableUrl(url)}, which is not.`);
+    throw fetchError(
+      "Unavailable",
+      from,
+      `redirects (${status}) from https to ${printableUrl(url)}, which is not https.`,
+    );
   }
   const becomesGet = (status === 303 && hop.method !== "HEAD") || (status < 303 && hop.method === "POST");
   const entries = Object.entries(hop.headers).filter(([name]) => {

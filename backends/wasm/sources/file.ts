@@ -1,18 +1,16 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { MillraceError } from "../../../engine/errors.ts";
-import { digestOf } from "../../../engine/payload.ts";
 import type { ResolvedSource } from "../../backend.ts";
-import { readConfinedFile } from "../../confined-file.ts";
+import { type ConfinedFile, readConfinedFile } from "../../confined-file.ts";
 import type { FoundSignatures } from "../verify/check.ts";
-import { type LocalSource, moduleTooLarge } from "./source.ts";
+import { digestOf } from "./digest.ts";
+import { type LocalSource, maxSignatureBytes, moduleTooLarge, signatureTooLarge } from "./source.ts";
 
 const field = "spec.wasm.source.file";
 
 /** How often it is looked whether a file has changed, in milliseconds. */
 const checkAgainMs = 5_000;
-/** What is read of a file with a signature. */
-const maxSignatureBytes = 64 * 1024;
 
 /** What was read of a file when it looked like this. */
 interface Seen {
@@ -38,7 +36,7 @@ export class ModuleFiles {
     return {
       kind: "Local",
       name: `file ${file}`,
-      read: (signal) => this.#read(file, this.#maxBytes, signal),
+      read: (signal) => this.#readModule(file, signal),
       resolve: (signal) => this.#resolve(file, signal),
       signatures: (signal) => this.#signatures(file, signal),
     };
@@ -48,7 +46,7 @@ export class ModuleFiles {
     const look = await this.#look(file);
     const seen = this.#seen.get(file);
     if (look !== undefined && seen?.look === look) return { version: seen.digest, checkAgainMs };
-    const digest = digestOf(await this.#read(file, this.#maxBytes, signal));
+    const digest = await digestOf(await this.#readModule(file, signal));
     // What changed while it was read is read again the next time.
     if (look !== undefined && look === (await this.#look(file))) this.#seen.set(file, { look, digest });
     else this.#seen.delete(file);
@@ -62,8 +60,18 @@ export class ModuleFiles {
     return found && [found.dev, found.ino, found.size, found.mtimeNs, found.ctimeNs].join();
   }
 
-  /** @throws NotFound, PayloadTooLarge, and what {@link readConfinedFile} throws: SandboxViolation, InvalidInput, Unavailable */
-  async #read(file: string, maxBytes: number, signal: AbortSignal): Promise<Uint8Array> {
+  #readModule(file: string, signal: AbortSignal): Promise<Uint8Array> {
+    const maxBytes = this.#maxBytes;
+    const tooLarge = (bytes: number) => moduleTooLarge(`file ${file}`, bytes, maxBytes);
+    return this.#read(file, { maxBytes, tooLarge }, signal);
+  }
+
+  /** @throws NotFound, `tooLarge`'s error, and what {@link readConfinedFile} throws: SandboxViolation, InvalidInput, Unavailable */
+  async #read(
+    file: string,
+    { maxBytes, tooLarge }: Pick<ConfinedFile, "maxBytes" | "tooLarge">,
+    signal: AbortSignal,
+  ): Promise<Uint8Array> {
     const directory = this.#modulesDir;
     if (directory === undefined) {
       throw new MillraceError(
@@ -71,7 +79,6 @@ export class ModuleFiles {
         `${field}: ${file} cannot be read, as no modules directory is configured (--modules-dir).`,
       );
     }
-    const tooLarge = (bytes: number) => moduleTooLarge(`file ${file}`, bytes, maxBytes);
     const confined = { directory, file, directoryName: "modules directory", field, maxBytes, tooLarge };
     return (await readConfinedFile(confined, signal)).bytes;
   }
@@ -80,10 +87,13 @@ export class ModuleFiles {
     const names = [`${file}.minisig`, `${file}.sig`];
     const files: Uint8Array[] = [];
     for (const name of names) {
-      const bytes = await this.#read(name, maxSignatureBytes, signal).catch((error: unknown) => {
-        if (error instanceof MillraceError && error.code === "NotFound") return undefined;
-        throw error;
-      });
+      const tooLarge = (size: number) => signatureTooLarge(`file ${name}`, size);
+      const bytes = await this.#read(name, { maxBytes: maxSignatureBytes, tooLarge }, signal).catch(
+        (error: unknown) => {
+          if (error instanceof MillraceError && error.code === "NotFound") return undefined;
+          throw error;
+        },
+      );
       if (bytes !== undefined) files.push(bytes);
     }
     return { kind: "Detached", files, sought: names.join(" and ") };

@@ -1,10 +1,12 @@
-import { createHash } from "node:crypto";
-import type { ErrorCode, MillraceError } from "../../../engine/errors.ts";
+import { type ErrorCode, MillraceError } from "../../../engine/errors.ts";
+import { retryAfterMs } from "../../retry-after.ts";
 import { SourceRefusal } from "../../source-refusal.ts";
 import { readBody } from "../network/body.ts";
 import { fetchError, printableUrl } from "../network/errors.ts";
 import type { ModuleNetwork, NetworkResponse } from "../network/network.ts";
-import { moduleTooLarge } from "./source.ts";
+import { type Download, modulePace, type Pace, paced } from "../network/pace.ts";
+import { Digest } from "./digest.ts";
+import { maxSignatureBytes, moduleTooLarge, signatureTooLarge } from "./source.ts";
 
 /** A module behind a URL. */
 export interface HttpModule {
@@ -12,6 +14,10 @@ export interface HttpModule {
   readonly url: string;
   /** A larger module is refused. */
   readonly maxBytes: number;
+  /** The wall clock, for a `Retry-After` that is a date. */
+  readonly now: () => number;
+  /** Default {@link modulePace}. */
+  readonly pace?: Pace;
 }
 
 /** What a URL held at one time. Plain data. */
@@ -32,7 +38,6 @@ export interface FetchedHttpModule {
 
 const field = "spec.wasm.source.http";
 const maxRedirects = 5;
-const maxSignatureBytes = 64 * 1024;
 
 /** What is appended to a module's path for its detached signature, in the order in which they are looked for. */
 const signatureSuffixes = [".minisig", ".sig"] as const;
@@ -47,18 +52,18 @@ export async function resolveHttp(
   known: HttpResolution | undefined,
   signal: AbortSignal,
 ): Promise<HttpResolution> {
-  const response = await get(module, module.url, conditions(known), signal);
-  if (response.status === 304 && known !== undefined) {
-    await response.discard();
-    return known;
-  }
-  await expectWhole(response);
-  const stated = resolutionOf(response);
-  if (stated !== undefined) {
+  return await inPace(module, module.url, signal, async (inTime, came) => {
+    const response = await get(module, module.url, conditions(known), inTime);
+    if (response.status === 304 && known !== undefined) {
+      await response.discard();
+      return known;
+    }
+    await expectWhole(module, response);
+    const stated = resolutionOf(response);
+    if (stated === undefined) return (await readModule(module, response, came)).resolution;
     await response.discard();
     return stated;
-  }
-  return resolutionOfBytes(await readModule(module, response));
+  });
 }
 
 /**
@@ -67,10 +72,11 @@ export async function resolveHttp(
  * address inside; PayloadTooLarge; Unavailable for all else; the signal's reason
  */
 export async function fetchHttp(module: HttpModule, signal: AbortSignal): Promise<FetchedHttpModule> {
-  const response = await get(module, module.url, {}, signal);
-  await expectWhole(response);
-  const bytes = await readModule(module, response);
-  return { bytes, resolution: resolutionOf(response) ?? resolutionOfBytes(bytes) };
+  return await inPace(module, module.url, signal, async (inTime, came) => {
+    const response = await get(module, module.url, {}, inTime);
+    await expectWhole(module, response);
+    return await readModule(module, response, came);
+  });
 }
 
 /** Detached signatures beside the module, and in words where they were looked for. */
@@ -93,17 +99,30 @@ export async function fetchHttpSignatures(module: HttpModule, signal: AbortSigna
   };
 }
 
-async function fetchSignature(module: HttpModule, url: URL, signal: AbortSignal): Promise<Uint8Array | undefined> {
-  const response = await get(module, url, {}, signal);
-  if (response.status === 404 || response.status === 410) {
-    await response.discard();
-    return undefined;
-  }
-  await expectWhole(response);
-  return readBody(response, maxSignatureBytes, (bytes) => {
-    const what = `is a signature of ${bytes} bytes, over the limit of ${maxSignatureBytes} bytes.`;
-    return fetchError("PayloadTooLarge", { field, url: response.url }, what);
+function fetchSignature(module: HttpModule, url: URL, signal: AbortSignal): Promise<Uint8Array | undefined> {
+  return inPace(module, url, signal, async (inTime, came) => {
+    const response = await get(module, url, {}, inTime);
+    if (response.status === 404 || response.status === 410) {
+      await response.discard();
+      return undefined;
+    }
+    await expectWhole(module, response);
+    const tooLarge = (bytes: number) => signatureTooLarge(printableUrl(response.url), bytes);
+    return await readBody(response, maxSignatureBytes, tooLarge, came);
   });
+}
+
+function inPace<Result>(
+  { pace = modulePace }: HttpModule,
+  url: string | URL,
+  signal: AbortSignal,
+  download: Download<Result>,
+): Promise<Result> {
+  const tooSlow = (bytes: number, why: Error) => {
+    const what = `came too slowly: ${bytes} bytes, ${why.message}.`;
+    return fetchError("Unavailable", { field, url: new URL(url) }, what, why);
+  };
+  return paced(pace, signal, tooSlow, download);
 }
 
 function get(
@@ -122,11 +141,11 @@ function conditions(known: HttpResolution | undefined): Readonly<Record<string, 
   return lastModified === undefined ? {} : { "if-modified-since": lastModified };
 }
 
-async function expectWhole(response: NetworkResponse): Promise<void> {
+async function expectWhole({ now }: HttpModule, response: NetworkResponse): Promise<void> {
   const encoding = response.headers["content-encoding"] ?? "identity";
   if (response.status === 200 && encoding.toLowerCase() === "identity") return;
   await response.discard();
-  throw response.status === 200 ? encoded(response, encoding) : refused(response);
+  throw response.status === 200 ? encoded(response, encoding) : refused(response, now());
 }
 
 function encoded({ url }: NetworkResponse, encoding: string): MillraceError {
@@ -134,8 +153,12 @@ function encoded({ url }: NetworkResponse, encoding: string): MillraceError {
   return fetchError("InvalidInput", { field, url }, what);
 }
 
-function refused({ url, status }: NetworkResponse): MillraceError {
-  if (status !== 401 && status !== 403) return fetchError(codeOf(status), { field, url }, `answered ${status}.`);
+function refused({ url, status, headers }: NetworkResponse, nowMs: number): MillraceError {
+  if (status !== 401 && status !== 403) {
+    const { code, message } = fetchError(codeOf(status), { field, url }, `answered ${status}.`);
+    const wait = code === "Unavailable" ? retryAfterMs(headers["retry-after"], nowMs) : undefined;
+    return new MillraceError(code, message, wait === undefined ? {} : { retryAfterMs: wait });
+  }
   const why = `answered ${status}. Modules are fetched without credentials: private ones need an OCI source.`;
   return new SourceRefusal("Unauthorized", fetchError("InvalidInput", { field, url }, why).message);
 }
@@ -146,8 +169,19 @@ function codeOf(status: number): ErrorCode {
   return passes ? "Unavailable" : "InvalidInput";
 }
 
-function readModule({ url, maxBytes }: HttpModule, response: NetworkResponse): Promise<Uint8Array<ArrayBuffer>> {
-  return readBody(response, maxBytes, (bytes) => moduleTooLarge(printableUrl(new URL(url)), bytes, maxBytes));
+async function readModule(
+  { url, maxBytes }: HttpModule,
+  response: NetworkResponse,
+  came: (part: Uint8Array) => void,
+): Promise<FetchedHttpModule> {
+  const stated = resolutionOf(response);
+  const digest = new Digest();
+  const tooLarge = (bytes: number) => moduleTooLarge(printableUrl(new URL(url)), bytes, maxBytes);
+  const bytes = await readBody(response, maxBytes, tooLarge, (chunk) => {
+    came(chunk);
+    if (stated === undefined) digest.add(chunk);
+  });
+  return { bytes, resolution: stated ?? resolutionOfDigest(digest.end()) };
 }
 
 function resolutionOf({ headers }: NetworkResponse): HttpResolution | undefined {
@@ -157,7 +191,6 @@ function resolutionOf({ headers }: NetworkResponse): HttpResolution | undefined 
   return { version: `date ${lastModified}, ${length} bytes`, details: { lastModified } };
 }
 
-function resolutionOfBytes(bytes: Uint8Array): HttpResolution {
-  const digest = `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
+function resolutionOfDigest(digest: string): HttpResolution {
   return { version: digest, digest, details: {} };
 }

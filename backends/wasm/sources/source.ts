@@ -1,5 +1,6 @@
 import { MillraceError } from "../../../engine/errors.ts";
 import type { ResolvedSource } from "../../backend.ts";
+import { SourceRefusal } from "../../source-refusal.ts";
 import type { FoundSignatures } from "../verify/check.ts";
 
 /** Where a module comes from, as one Processor names it. */
@@ -54,6 +55,17 @@ export interface Resolution {
 export interface FetchedModule {
   readonly bytes: Uint8Array;
   readonly resolution: Resolution;
+}
+
+/** What is read of a detached signature, in bytes. */
+export const maxSignatureBytes = 64 * 1024;
+
+/** What is where the signature belongs is larger than any signature; nothing of it was checked. */
+export function signatureTooLarge(place: string, bytes: number): SourceRefusal {
+  return new SourceRefusal(
+    "SignatureRefused",
+    `spec.wasm.verify: the signature at ${place} has ${bytes} bytes, over the limit of ${maxSignatureBytes} bytes for signatures. Put there what minisign, cosign or openssl wrote, and not what was signed.`,
+  );
 }
 
 /** A module is larger than modules may be; nothing of it was compiled. */

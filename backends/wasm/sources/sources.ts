@@ -44,19 +44,24 @@ export class ModuleSources implements AsyncDisposable {
    * @throws InvalidInput (no reference, no credentials), NotFound (the Secret)
    */
   async of(namespace: string, { source, pullSecret }: WasmModule, signal: AbortSignal): Promise<ModuleSource> {
-    const { readConfigMapKey, maxModuleBytes: maxBytes } = this.#options;
+    const { readConfigMapKey, clock, maxModuleBytes: maxBytes } = this.#options;
     switch (source.kind) {
       case "File":
         return this.#files.source(source.file);
       case "ConfigMapKey":
         return configMapSource(readConfigMapKey, namespace, source, maxBytes);
       case "HTTP":
-        return httpSource({ network: this.#network, url: source.url, maxBytes });
+        return httpSource({ network: this.#network, url: source.url, maxBytes, now: () => clock.now() });
       case "OCI": {
         const reference = parseReference(source.reference);
         const credential =
           pullSecret === undefined ? undefined : await this.#credential(namespace, pullSecret, reference, signal);
-        return ociSource({ registry: this.#registry, reference, credential });
+        return ociSource({
+          registry: this.#registry,
+          reference,
+          credential,
+          ...(pullSecret === undefined ? {} : { pullSecret }),
+        });
       }
     }
   }

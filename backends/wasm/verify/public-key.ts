@@ -34,6 +34,9 @@ const names: Readonly<Record<KeyType, string>> = {
 
 const minRsaBits = 2048;
 
+/** With nothing before or after it: Node would take no notice of it, and whoever put it there expects something of it. */
+const wholePem = /^-----BEGIN ((?:RSA )?PUBLIC KEY)-----[^-]*-----END \1-----$/;
+
 /** Minisign's mark of Ed25519, the key's number and the key. */
 const minisignKeyBytes = 2 + 8 + 32;
 
@@ -57,18 +60,18 @@ export function isSignedBy(bytes: Uint8Array, signature: Uint8Array, { key }: Pu
 function parsePem(text: string, where: string): PublicKey {
   // From a private key Node would take its public part; but then the private one is where it should not be.
   if (text.includes("PRIVATE KEY")) {
-    throw malformed(
+    throw refusedKey(
       where,
       "is a private key. Put only the public key there, and make a new pair, as this one has been shown.",
     );
   }
   const key = keyOf(() => createPublicKey(text));
-  if (key === undefined || !/^-----BEGIN (?:RSA )?PUBLIC KEY-----/.test(text)) {
-    throw malformed(where, "is no PEM of a public key.");
+  if (key === undefined || !wholePem.test(text)) {
+    throw refusedKey(where, "is no PEM of a public key, or has something besides it.");
   }
   const type = typeOf(key);
   if (type === undefined) {
-    throw malformed(
+    throw refusedKey(
       where,
       "is of a kind that is not supported: ECDSA on P-256 or P-384, Ed25519, and RSA of 2048 bits or more are.",
     );
@@ -79,7 +82,7 @@ function parsePem(text: string, where: string): PublicKey {
 function parseMinisign(text: string, where: string): PublicKey {
   const bytes = fromBase64(text.split("\n").at(-1)?.trim() ?? "");
   if (bytes?.byteLength !== minisignKeyBytes || bytes.toString("latin1", 0, 2) !== "Ed") {
-    throw malformed(
+    throw refusedKey(
       where,
       "is neither a PEM that begins with -----BEGIN PUBLIC KEY----- nor a public key of minisign.",
     );
@@ -124,6 +127,7 @@ function fingerprintOf(key: KeyObject, id = ""): string {
   return `sha256:${hash.digest("hex")}`;
 }
 
-function malformed(where: string, what: string): MillraceError {
+/** The field with what is wrong with a key that it names. */
+export function refusedKey(where: string, what: string): MillraceError {
   return new MillraceError("InvalidInput", `spec.wasm.verify.publicKeySecretRef: ${where} ${what}`);
 }

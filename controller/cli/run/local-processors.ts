@@ -57,7 +57,8 @@ export async function loadProcessors(
   flags: RunFlags,
   context: CliContext,
 ): Promise<LoadedProcessors> {
-  const backends = createBackends(await backendsOptions(workspace, flags, context));
+  const { promise: settled, resolve: settle } = Promise.withResolvers<void>();
+  const backends = createBackends({ ...(await backendsOptions(workspace, flags, context)), settled });
   const loaded = new LoadedProcessors(backends);
   const budget = new ByteBudget();
   const load = async (name: string): Promise<void> => {
@@ -73,6 +74,7 @@ export async function loadProcessors(
     );
   };
   const results = await Promise.allSettled(names.map(load));
+  settle();
   const failures = results.flatMap((result, index) =>
     result.status === "rejected" ? [loadFailure(workspace, namespace, names[index] ?? "", result.reason)] : [],
   );
@@ -95,12 +97,13 @@ async function withChecks(processor: LoadedProcessor, facts: ProcessorFacts): Pr
 
 /** The values that Secrets of the manifests have. */
 function localSecrets(workspace: Workspace, namespace: string, refs: readonly NamedSecret[]): Secrets {
-  const values = refs.map(({ name, secretKeyRef, field }) => {
+  const values = refs.map((ref) => {
+    const { name, secretKeyRef, field } = ref;
     const secret = secretContent(workspace, namespace, secretKeyRef.name);
     if (secret === undefined) {
       throw new MillraceError("NotFound", `${field}.name: ${noSecret(secretKeyRef.name)}`);
     }
-    return [name, secretValue(field, `${namespace}/${secretKeyRef.name}`, secretKeyRef, secret)];
+    return [name, secretValue(ref, `${namespace}/${secretKeyRef.name}`, secret)];
   });
   return new Secrets(Object.fromEntries(values));
 }

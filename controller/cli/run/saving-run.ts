@@ -1,6 +1,7 @@
 import { mkdir, readdir, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { stringify } from "yaml";
+import { makeFolders } from "../../../backends/make-folders.ts";
 import type { Payload } from "../../../engine/payload.ts";
 import type { ExecutionIdentity, ProcessorRequest } from "../../../engine/processor.ts";
 import type { Execution } from "../../api/types.ts";
@@ -43,7 +44,7 @@ export class SavingRun implements AsyncDisposable {
   ): Promise<SavingRun> {
     const path = resolve(context.cwd, folder);
     try {
-      await mkdir(path, { recursive: true });
+      await makeFolders(path);
       const found = await readdir(path);
       if (found.length === 0) {
         await mkdir(join(path, savedPlaces.payloads));

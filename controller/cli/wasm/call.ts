@@ -5,10 +5,11 @@ import { type BytesPayload, type JsonObject, jsonPayload } from "../../../engine
 import { parseDurationMs } from "../../api/quantities.ts";
 import { type InputFlags, readInput } from "../cluster/given-input.ts";
 import { type CliContext, CliError, exitCodes } from "../context.ts";
+import { allowAddressesOption, repeatable } from "../module-options.ts";
 import { repeated } from "../options.ts";
 import { formatDuration } from "../terminal/durations.ts";
 import { printable } from "../terminal/printable.ts";
-import { type CallReport, callModule, textsOf } from "./module-call.ts";
+import { type CallReport, callModule } from "./module-call.ts";
 import { type ModuleFlags, moduleFile, readModule, withModuleFlags } from "./module-flags.ts";
 
 interface CallFlags extends ModuleFlags, InputFlags {
@@ -37,10 +38,8 @@ export function wasmCallCommand(context: CliContext): Command {
     .addOption(repeated("--secret <name=value>", "one of the Processor's secrets"))
     .addOption(repeated("--config <name=value>", "one of capabilities.config"))
     .addOption(repeated("--env <name=value>", "one of capabilities.env"))
-    .addOption(repeated("--allow-host <host>", "one of capabilities.allowedHosts"))
-    .addOption(
-      repeated("--allow-addresses <cidr>", "addresses that allowed hosts may have although they are not public"),
-    )
+    .addOption(repeatable("--allow-host <host>", "one of capabilities.allowedHosts", allowedHost))
+    .addOption(allowAddressesOption("addresses that allowed hosts may have although they are not public"))
     .option("--seed <text>", "capabilities.randomSeed (default: the system's random numbers)")
     .addOption(new Option("--isolation <name>", "where it runs").choices(["Worker", "Inline"]).default("Worker"))
     .addOption(new Option("--timeout <duration>", "how long it may take").argParser(duration).default(30_000, "30s"));
@@ -56,7 +55,8 @@ export function wasmCallCommand(context: CliContext): Command {
 
 const examples = `
 The output goes to standard output as it is; the log, metadata, fuel and time to standard error.
-Exit code 0: it succeeded; 1: it failed, or was refused or ended; 2: wrong usage.
+Exit code 0: it succeeded; 1: it failed, or was refused or ended; 2: wrong usage, or a file that cannot be read.
+130: it was interrupted.
 
 Examples:
   millrace wasm call words.wasm --input @book.txt
@@ -99,13 +99,12 @@ async function print({ response, error, fuel, durationMs, log }: CallReport, con
   const { stdout, stderr } = context;
   for (const line of log) stderr.write(`${printable(line)}\n`);
   for (const [name, value] of Object.entries(response?.metadata ?? {}))
-    stderr.write(`metadata ${name}: ${printable(value)}\n`);
+    stderr.write(`metadata ${printable(`${name}: ${value}`)}\n`);
   const took = fuel === undefined ? "" : `, ${fuel} units of fuel`;
   stderr.write(`${formatDuration(durationMs)}${took}\n`);
   if (response?.ok === true) stdout.write(await response.payload.bytes(context.interrupted));
-  else if (response !== undefined)
-    stderr.write(`error: ${response.error.code}: ${printable(response.error.message)}\n`);
-  else if (error !== undefined) stderr.write(`error: ${error.code}: ${printable(error.message)}\n`);
+  const failure = response?.ok === false ? response.error : error;
+  if (failure !== undefined) stderr.write(`error: ${printable(`${failure.code}: ${failure.message}`)}\n`);
 }
 
 /** A payload is text where it is UTF-8, else Base64. */
@@ -127,8 +126,14 @@ function textOrBase64(bytes: Uint8Array): object {
   }
 }
 
+/** A secret's value has no place in an error: what is no pair is not repeated. */
 function texts(flag: string, pairs: readonly string[]): Readonly<Record<string, string>> {
-  return textsOf(pairs, (pair) => new CliError(`${flag} ${pair}: write ${flag} name=value`, exitCodes.usage));
+  const entries = pairs.map((pair) => {
+    const equals = pair.indexOf("=");
+    if (equals < 1) throw new CliError(`${flag}: write ${flag} name=value`, exitCodes.usage);
+    return [pair.slice(0, equals), pair.slice(equals + 1)] as const;
+  });
+  return Object.fromEntries(entries);
 }
 
 function jsonObject(text: string): JsonObject {
@@ -139,6 +144,11 @@ function jsonObject(text: string): JsonObject {
     // Said below, as of any other text.
   }
   throw new InvalidArgumentError(`Write a JSON object, such as '{"minimum": 3}'.`);
+}
+
+function allowedHost(text: string): string {
+  if (/^([*][.])?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$/.test(text)) return text;
+  throw new InvalidArgumentError("Write a host without scheme and path, such as api.example.com or *.example.com.");
 }
 
 function duration(text: string): number {

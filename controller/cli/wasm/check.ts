@@ -6,7 +6,7 @@ import { BytesPayload, binaryType } from "../../../engine/payload.ts";
 import { type InputFlags, readInput } from "../cluster/given-input.ts";
 import { type CliContext, CliError, exitCodes } from "../context.ts";
 import { checkText, type ModuleCheck } from "./check-view.ts";
-import { type CallReport, callModule, plainRequest } from "./module-call.ts";
+import { type CallReport, callModule } from "./module-call.ts";
 import { type ModuleFlags, moduleFile, readModule, withModuleFlags } from "./module-flags.ts";
 
 interface CheckFlags extends ModuleFlags, InputFlags {
@@ -32,7 +32,7 @@ export function wasmCheckCommand(context: CliContext): Command {
 const examples = `
 A module that would be admitted is called once; its fuel is that of making an instance and of the call. That the call
 fails is no fault: many modules want another input.
-Exit code 0: it would be admitted; 1: it would be refused; 2: wrong usage.
+Exit code 0: it would be admitted; 1: it would be refused; 2: wrong usage, or a file that cannot be read.
 
 Examples:
   millrace wasm check words.wasm
@@ -63,7 +63,7 @@ async function withSample(
   const report = await callModule(
     {
       file: moduleFile(file, flags, context),
-      request: plainRequest(input),
+      request: { payload: input, metadata: {}, options: {} },
       secrets: {},
       capabilities: noCapabilities,
       isolation: "Worker",

@@ -5,9 +5,8 @@ import { Secrets } from "../../../backends/secrets.ts";
 import { createWasmBackend } from "../../../backends/wasm/backend.ts";
 import type { NetworkOptions } from "../../../backends/wasm/network/network.ts";
 import { MillraceError } from "../../../engine/errors.ts";
-import type { JsonObject } from "../../../engine/payload.ts";
 import type { ProcessorRequest, ProcessorResponse } from "../../../engine/processor.ts";
-import type { CliContext } from "../context.ts";
+import { type CliContext, CliError, exitCodes } from "../context.ts";
 import type { ModuleFile } from "./module-flags.ts";
 
 /** One call of a module. */
@@ -35,7 +34,7 @@ export interface CallReport {
 /** As large as any Processor's. */
 const maxPayloadBytes = 64 * 1024 * 1024;
 
-/** Loads the module as a Processor's, makes the call as an attempt of a step, and lets go of everything. */
+/** Loads the module as a Processor's, makes the call as an attempt of a step, and lets go of everything. Throws CliError when it is interrupted. */
 export async function callModule(call: ModuleCall, context: CliContext): Promise<CallReport> {
   const log: string[] = [];
   let fuel: number | undefined;
@@ -66,6 +65,7 @@ export async function callModule(call: ModuleCall, context: CliContext): Promise
     const response = await caller.call(attempt, call.request, context.interrupted);
     return { ...ended(), response };
   } catch (error) {
+    if (context.interrupted.aborted) throw new CliError("", exitCodes.cancelled, { cause: error });
     if (!(error instanceof MillraceError)) throw error;
     return { ...ended(), error };
   }
@@ -97,19 +97,4 @@ function attemptOf({ name, limits }: ProcessorSpec): Parameters<Caller["call"]>[
     attempt: 1,
     timeoutMs: limits.timeoutMs,
   };
-}
-
-/** `NAME=VALUE`s as an object; `parse` names the flag in its errors. */
-export function textsOf(pairs: readonly string[], refuse: (pair: string) => Error): Readonly<Record<string, string>> {
-  const entries = pairs.map((pair) => {
-    const equals = pair.indexOf("=");
-    if (equals < 1) throw refuse(pair);
-    return [pair.slice(0, equals), pair.slice(equals + 1)] as const;
-  });
-  return Object.fromEntries(entries);
-}
-
-/** Nothing but an input. */
-export function plainRequest(payload: ProcessorRequest["payload"], options: JsonObject = {}): ProcessorRequest {
-  return { payload, metadata: {}, options };
 }

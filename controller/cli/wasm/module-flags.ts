@@ -2,6 +2,7 @@ import { readFile, stat } from "node:fs/promises";
 import { basename, dirname, resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { WasmAbi, WasmModule } from "../../../backends/backend.ts";
+import { maxFuel } from "../../../backends/wasm/abis/fuel.ts";
 import { MillraceError } from "../../../engine/errors.ts";
 import { parseBytes } from "../../api/quantities.ts";
 import { type CliContext, CliError, exitCodes } from "../context.ts";
@@ -16,7 +17,8 @@ export interface ModuleFlags {
 }
 
 const abis = ["Auto", "Direct", "Extism", "WaPC", "Dagwood"] as const;
-const maxFuel = 100_000_000_000_000;
+/** The most that any Processor's module may have. */
+const maxMemoryBytes = 4 * 1024 * 1024 * 1024;
 /** The largest module that any Processor may have. */
 const maxModuleBytes = 32 * 1024 * 1024;
 
@@ -37,11 +39,12 @@ export function withModuleFlags(command: Command): Command {
 
 function sizeBytes(text: string): number {
   try {
-    return parseBytes(text, "--memory");
+    const bytes = parseBytes(text, "--memory");
+    if (bytes <= maxMemoryBytes) return bytes;
   } catch (error) {
-    if (error instanceof MillraceError) throw new InvalidArgumentError("Write bytes, such as 64Mi.");
-    throw error;
+    if (!(error instanceof MillraceError)) throw error;
   }
+  throw new InvalidArgumentError("Write bytes, such as 64Mi, and 4Gi at most.");
 }
 
 function units(text: string): number {
@@ -73,9 +76,15 @@ export function moduleFile(file: string, flags: ModuleFlags, { cwd }: CliContext
 
 /** Throws CliError. */
 export async function readModule(file: string, { cwd }: CliContext): Promise<Uint8Array> {
+  if (file === "-") {
+    throw new CliError("- is standard input, and a module is a file: give its path", exitCodes.usage);
+  }
   const path = resolve(cwd, file);
   try {
-    const { size } = await stat(path);
+    const found = await stat(path);
+    // A device or a pipe may never end.
+    if (!found.isFile()) throw new CliError(`${file} is no regular file`, exitCodes.usage);
+    const { size } = found;
     if (size > maxModuleBytes) throw new CliError(`${file} has ${size} bytes; a module has at most ${maxModuleBytes}`);
     return await readFile(path);
   } catch (cause) {

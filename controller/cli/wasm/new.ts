@@ -1,7 +1,8 @@
 import { existsSync } from "node:fs";
-import { cp, mkdir, readdir, readFile, rename } from "node:fs/promises";
+import { cp, readdir, readFile, rename } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import { Command, Option } from "commander";
+import { makeFolders } from "../../../backends/make-folders.ts";
 import { type CliContext, CliError, exitCodes } from "../context.ts";
 
 const languages = ["assemblyscript", "c", "go", "rust", "zig"] as const;
@@ -38,7 +39,7 @@ async function begin(directory: string, { lang }: NewFlags, context: CliContext)
 }
 
 async function copy(template: string, target: string): Promise<void> {
-  await mkdir(target, { recursive: true });
+  await makeFolders(target);
   await cp(template, target, { recursive: true });
   // npm publishes no file of that name.
   await rename(join(target, "gitignore"), join(target, ".gitignore"));

@@ -7,8 +7,8 @@ import type { ExecutionWriter } from "../execution-writer.ts";
 import { HistoryReconciler, historyDelayMs } from "./history.ts";
 import { PipelineCounts } from "./pipeline-counts.ts";
 
-/** Passes at once, over different Pipelines. */
-const concurrency = 2;
+/** Passes at once, over different Pipelines, of one namespace at most half. */
+const concurrency = 4;
 
 /** What is done for a Pipeline as a whole when its Executions change: its history is kept to its limit, its numbers are written. */
 export class PipelineDuties {

@@ -54,9 +54,11 @@ export class RunStatus {
     return this.#options.clock.monotonic() - this.#startedAtMs;
   }
 
-  /** An edit of the spec that the status must say it has seen. */
-  observe({ metadata }: Execution): void {
-    this.#generation = Math.max(this.#generation, metadata.generation ?? 1);
+  /** Whether there is an edit of the spec that the status has yet to say it has seen. */
+  observe({ metadata: { generation = 1 } }: Execution): boolean {
+    if (generation <= this.#generation) return false;
+    this.#generation = generation;
+    return true;
   }
 
   /** The status within its limits. What its messages lose is in the store then. */

@@ -105,7 +105,7 @@ export class LiveRun {
    */
   observe(execution: Execution): void {
     const { cancel, suspend } = execution.spec;
-    this.#status.observe(execution);
+    if (this.#status.observe(execution)) this.#pacer?.changed();
     if (this.#mode !== "Running") return;
     if (cancel === "Immediate") this.#abort.abort(new MillraceError("Cancelled", "the Execution was cancelled"));
     else if (cancel === "Graceful") this.#wish = "CancelGracefully";

@@ -1,4 +1,4 @@
-/* The Direct ABI of Millrace, for C. The whole contract is in docs/wasm.md. */
+/* The Direct ABI of Millrace, for C. The whole contract is in docs/wasm-authors.md. */
 #ifndef MILLRACE_H
 #define MILLRACE_H
 

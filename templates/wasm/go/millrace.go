@@ -2,7 +2,7 @@ package main
 
 import "unsafe"
 
-// The Direct ABI of Millrace, for Go. The whole contract is in docs/wasm.md.
+// The Direct ABI of Millrace, for Go. The whole contract is in docs/wasm-authors.md.
 
 //go:wasmimport millrace content_type
 func hostContentType(buffer unsafe.Pointer, capacity uint32) uint32

@@ -1,4 +1,4 @@
-//! The Direct ABI of Millrace, for Zig. The whole contract is in docs/wasm.md.
+//! The Direct ABI of Millrace, for Zig. The whole contract is in docs/wasm-authors.md.
 
 const std = @import("std");
 
@@ -23,10 +23,15 @@ var answered = false;
 /// What is allocated here lives until the next call.
 pub const allocator = arena.allocator();
 
-/// A call's memory is free again when the next one comes: only then has the host read the result.
-export fn millrace_alloc(length: usize) ?[*]u8 {
+/// A call's memory is free again when the next one comes: only then has the host read the result. To be called first by the
+/// entrypoint: for an empty input nothing is allocated before.
+pub fn begin() void {
     if (answered) _ = arena.reset(.retain_capacity);
     answered = false;
+}
+
+export fn millrace_alloc(length: usize) ?[*]u8 {
+    begin();
     const bytes = allocator.alloc(u8, @max(length, 1)) catch return null;
     return bytes.ptr;
 }

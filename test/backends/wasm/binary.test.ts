@@ -129,6 +129,14 @@ describe("The parser of WASM modules", () => {
     });
   }
 
+  it("refuses sections without end", () => {
+    const sections = new Uint8Array(8 + 3 * 100_001);
+    sections.set(header);
+    for (let at = 8; at < sections.byteLength; at += 3) sections[at + 1] = 1;
+    expect(() => parseModule(sections)).to.throw(MillraceError, "100000 sections");
+    expect(parseModule(sections.subarray(0, -3)).sections).to.have.length(100_000);
+  });
+
   it("refuses every truncation of a real module, or reads less of it", () => {
     for (let length = 0; length < reference.byteLength; length++) {
       try {

@@ -7,7 +7,7 @@ import { GuestModule } from "../../../backends/wasm/abis/guest-module.ts";
 import { admit } from "../../../backends/wasm/admission/admit.ts";
 import { MillraceError } from "../../../engine/errors.ts";
 import { constant, type DirectParts, directModule, dropped, end, giveInput, result } from "./assembler.ts";
-import { requestOf as request } from "./guests.ts";
+import { openCall, requestOf as request } from "./guests.ts";
 
 const page = 65_536;
 const unheard = () => undefined;
@@ -106,6 +106,16 @@ describe("The Direct ABI", () => {
     });
   }
 
+  it("tells the time that is left in whole milliseconds, so that reading it costs the same in every call", () => {
+    const { context } = request("");
+    const told = [29_999.25, 29_998.123456789].map((timeoutMs) =>
+      textOf(
+        load(importing("context", readInto(1000))).call(request("", { context: { ...context, timeoutMs } }), unheard),
+      ),
+    );
+    expect(told.map((text) => JSON.parse(text).timeoutMs)).to.deep.equal([29_999, 29_998]);
+  });
+
   it("refuses a buffer to read into that lies outside of the memory, also when it would wrap around", () => {
     for (const [pointer, capacity] of [
       [page - 1, 2],
@@ -117,6 +127,23 @@ describe("The Direct ABI", () => {
       expect(refusal(() => load(importing("options", process)).call(request(""), unheard)).code).to.equal(
         "ProcessorCrashed",
       );
+    }
+  });
+
+  it("lets the guest pay for all that the host makes of a text, however little of it fits", () => {
+    const token = "é".repeat(100_000);
+    const guest = openCall(directAbi, request("", { secrets: { token }, options: { text: token } }));
+    const { call } = guest;
+    const host = directAbi.imports(() => call).millrace as Record<string, (...parameters: number[]) => unknown>;
+    guest.put(0, "token");
+    for (const [name, ...parameters] of [
+      ["secret", 0, 5, 0, 0],
+      ["options", 0, 0],
+      ["options", 16, 4],
+    ] as const) {
+      const before = call.fuel.used;
+      host[name]?.(...parameters);
+      expect(call.fuel.used - before, name).to.be.above(200_000);
     }
   });
 

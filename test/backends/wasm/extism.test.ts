@@ -5,8 +5,9 @@ import type { Kept } from "../../../backends/wasm/abis/abi.ts";
 import { extismAbi } from "../../../backends/wasm/abis/extism/extism.ts";
 import type { ExtismCall } from "../../../backends/wasm/abis/extism/extism-call.ts";
 import type { GuestHttpRequest, GuestHttpResponse, GuestRequest } from "../../../backends/wasm/abis/guest.ts";
+import { heldGlobal } from "../../../backends/wasm/abis/host-exports.ts";
 import { admit } from "../../../backends/wasm/admission/admit.ts";
-import { assemble, constant64, dropped, end, i32, i64 } from "./assembler.ts";
+import { assemble, constant, constant64, dropped, end, i32, i64 } from "./assembler.ts";
 import { loadGuest, openCall, outputText, pageBytes, requestOf, thrownBy } from "./guests.ts";
 
 type HostFunctions = Readonly<Record<string, (...parameters: (bigint | number)[]) => bigint>>;
@@ -17,6 +18,7 @@ class Guest {
   readonly call: ExtismCall;
   readonly host: HostFunctions;
   readonly kept: Kept<ExtismCall>;
+  readonly held = new WebAssembly.Global({ value: "i32", mutable: true }, 0);
 
   constructor(rest: Partial<GuestRequest> = {}, maxMemoryBytes = 64 * pageBytes) {
     const opened = openCall(extismAbi, requestOf("mill", rest));
@@ -26,7 +28,12 @@ class Guest {
     if (kept === undefined) throw new Error("it keeps nothing");
     this.kept = kept;
     this.host = kept.freshImports()["extism:host/env"] as HostFunctions;
-    kept.begin(this.call);
+    this.begin();
+  }
+
+  /** As of an instance that was used before. */
+  begin(): void {
+    this.kept.begin(this.call, { [heldGlobal]: this.held });
   }
 
   of(name: string, ...parameters: (bigint | number)[]): bigint {
@@ -107,6 +114,38 @@ describe("Extism's kernel", () => {
     }
   });
 
+  it("has nothing beyond its blocks, where one call could leave something for the next", () => {
+    const guest = new Guest();
+    const block = guest.of("alloc", 8n);
+    for (const at of [BigInt(pageBytes - 8), block + 4096n, -8n]) {
+      expect(() => guest.of("store_u8", at, 1), "store_u8").to.throw(WebAssembly.RuntimeError);
+      expect(() => guest.of("store_u64", at, 1n), "store_u64").to.throw(WebAssembly.RuntimeError);
+      expect(() => guest.of("load_u8", at), "load_u8").to.throw(WebAssembly.RuntimeError);
+    }
+  });
+
+  it("gives no block where a guest has written over the list of free ones", () => {
+    for (const forged of [BigInt(pageBytes - 4), 0xffff_fff0n, 4n]) {
+      const guest = new Guest();
+      const block = guest.of("alloc", 16n);
+      guest.of("free", block);
+      guest.of("store_u64", block, forged);
+      expect(guest.of("alloc", 16n)).to.equal(block);
+      expect(() => guest.of("alloc", 16n), String(forged)).to.throw(WebAssembly.RuntimeError);
+    }
+  });
+
+  it("is paid for page by page, as often as a call takes it", () => {
+    const guest = new Guest();
+    const before = guest.call.fuel.used;
+    guest.of("alloc", BigInt(100 * 1024));
+    expect(guest.call.fuel.used - before).to.equal(4096);
+    guest.of("alloc", 1024n);
+    expect(guest.call.fuel.used - before).to.equal(4096);
+    guest.of("alloc", BigInt(10 * pageBytes));
+    expect(guest.call.fuel.used - before).to.equal(11 * 4096);
+  });
+
   it("counts with the module's own memory towards the limit", () => {
     const guest = new Guest({}, 3 * pageBytes);
     guest.of("alloc", BigInt(2 * pageBytes));
@@ -119,11 +158,13 @@ describe("Extism's kernel", () => {
     const guest = new Guest();
     const block = guest.put("secret");
     setVariable(guest, "count", "1");
-    guest.kept.begin(guest.call);
-    expect([guest.of("length", block), guest.of("load_u64", block)]).to.deep.equal([0n, 0n]);
+    guest.begin();
+    expect(guest.of("length", block)).to.equal(0n);
+    expect(() => guest.of("load_u64", block)).to.throw(WebAssembly.RuntimeError);
+    expect([guest.of("alloc", 6n), guest.of("load_u64", block)]).to.deep.equal([block, 0n]);
     expect(guest.text(guest.of("var_get", guest.put("count")))).to.equal("1");
     guest.kept.freshImports();
-    guest.kept.begin(guest.call);
+    guest.begin();
     expect(guest.of("var_get", guest.put("count"))).to.equal(0n);
   });
 
@@ -132,6 +173,13 @@ describe("Extism's kernel", () => {
     guest.of("alloc", BigInt(20 * pageBytes));
     guest.kept.freshImports();
     expect(guest.kept.heldBytes).to.equal(pageBytes);
+  });
+
+  it("lets a memory go that has grown, when its instance serves no other call", () => {
+    const guest = new Guest();
+    guest.of("alloc", BigInt(20 * pageBytes));
+    guest.kept.clear();
+    expect(guest.kept.heldBytes).to.equal(0);
   });
 });
 
@@ -314,6 +362,40 @@ describe("The Extism ABI", () => {
     expect(result)
       .to.have.property("message")
       .that.includes(`limit of ${16 * pageBytes} bytes`);
+  });
+
+  it("lets a module grow by so much less as it holds of Extism's memory", () => {
+    const takeTen = [...constant64(BigInt(10 * pageBytes)), 0x10, 0, dropped];
+    const growOrTrap = (pages: number) => [...constant(pages), 0x40, 0, ...constant(-1), 0x46, 0x04, 0x40, 0x00, end];
+    const resultOf = (...code: number[]) =>
+      loadGuest(module(code), "process", { maxMemoryBytes: 16 * pageBytes })(requestOf("")).result;
+    expect(resultOf(...takeTen, ...growOrTrap(5))).to.have.property("kind", "Output");
+    expect(resultOf(...growOrTrap(5), ...takeTen)).to.have.property("kind", "Output");
+    expect(resultOf(...takeTen, ...growOrTrap(6))).to.have.property("code", "SandboxViolation");
+    expect(resultOf(...growOrTrap(6), ...takeTen)).to.have.property("code", "SandboxViolation");
+  });
+
+  it("ends by proc_exit(0) as by a return, and crashes by any other exit", () => {
+    const exit = (code: number) =>
+      assemble({
+        types: [
+          [[i32], []],
+          [[], [i32]],
+          [[], [i64]],
+        ],
+        imports: [
+          ["wasi_snapshot_preview1", "proc_exit", [0x00, 0]],
+          ["extism:host/env", "input_length", [0x00, 2]],
+        ],
+        functions: [[1, [...constant(code), 0x10, 0, ...constant(1), end]]],
+        memories: [[0, 1]],
+        exports: [
+          ["memory", 2, 0],
+          ["process", 0, 2],
+        ],
+      });
+    expect(outputText(loadGuest(exit(0))(requestOf("a")))).to.equal("");
+    expect(loadGuest(exit(3))(requestOf("a")).result).to.have.property("code", "ProcessorCrashed");
   });
 
   it("uses the same fuel in a fresh instance as in the one before", () => {

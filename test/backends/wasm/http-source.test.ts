@@ -10,6 +10,7 @@ import { ca, dnsOf, type HttpsTestServer, startHttpsServer } from "./network/ser
 import { rejection } from "./processors.ts";
 
 const never = new AbortController().signal;
+const now = Date.parse("2026-11-28T05:00:00Z");
 const content = Buffer.from("\0asm, or so");
 const digest = `sha256:${createHash("sha256").update(content).digest("hex")}`;
 
@@ -45,11 +46,13 @@ describe("WASM modules over HTTP", () => {
     network,
     url: `https://modules.test:${server.port}${path}`,
     maxBytes,
+    now: () => now,
   });
   const raw = (port: number): HttpModule => ({
     network,
     url: `http://insecure.test:${port}/words.wasm`,
     maxBytes: 100,
+    now: () => now,
   });
 
   it("are fetched as they are, without credentials or compression", async () => {
@@ -57,6 +60,18 @@ describe("WASM modules over HTTP", () => {
     expect(Buffer.from(bytes)).to.deep.equal(content);
     expect(asked[0]?.headers["accept-encoding"]).to.equal("identity");
     expect(asked[0]?.headers).not.to.have.any.keys("authorization", "cookie");
+  });
+
+  it("say when a server that is busy wants to be asked again", async () => {
+    const answers = (status: number, wait: string) => {
+      answer = (_request, response) => void response.writeHead(status, { "retry-after": wait }).end();
+      return rejection(fetchHttp(module(), never));
+    };
+    expect((await answers(429, "7")).retryAfterMs).to.equal(7000);
+    const date = new Date(now + 90_000).toUTCString();
+    expect(await answers(503, date)).to.include({ code: "Unavailable", retryAfterMs: 90_000 });
+    expect((await answers(404, "7")).retryAfterMs).to.equal(undefined);
+    expect((await answers(503, "soon")).retryAfterMs).to.equal(undefined);
   });
 
   it("may be as large as modules may be, and no larger, whether they say so or not", async () => {
@@ -236,6 +251,23 @@ describe("WASM modules over HTTP", () => {
       const error = await fetchHttp(raw(tcp.port), AbortSignal.timeout(200)).catch((thrown: unknown) => thrown);
       expect(error).to.have.property("name", "TimeoutError");
     });
+
+    it("are not waited for when too little comes, however often, and are when enough does", async () => {
+      const drip = (socket: Socket, bytes: number) => {
+        socket.write(head(100));
+        const timer = setInterval(() => socket.write("x".repeat(bytes)), 50);
+        socket.once("close", () => clearInterval(timer));
+      };
+      const pace = { graceMs: 300, bytesPerSecond: 50 };
+      await using slow = await serve((socket) => drip(socket, 1));
+      for (const work of [fetchHttp, (module: HttpModule) => resolveHttp(module, undefined, never)]) {
+        const error = await rejection(work({ ...raw(slow.port), pace }, never));
+        expect(error.code).to.equal("Unavailable");
+        expect(error.message).to.include("too slowly").and.include("50 bytes");
+      }
+      await using steady = await serve((socket) => drip(socket, 10));
+      expect((await fetchHttp({ ...raw(steady.port), pace }, never)).bytes).to.have.length(100);
+    });
   });
 
   it("have their signatures beside them", async () => {
@@ -250,6 +282,6 @@ describe("WASM modules over HTTP", () => {
     answer = (_request, response) => void response.writeHead(500).end();
     expect((await rejection(fetchHttpSignatures(module(), never))).code).to.equal("Unavailable");
     answer = (_request, response) => void response.end(Buffer.alloc(70_000));
-    expect((await rejection(fetchHttpSignatures(module(), never))).code).to.equal("PayloadTooLarge");
+    expect((await rejection(fetchHttpSignatures(module(), never))).code).to.equal("InvalidInput");
   });
 });

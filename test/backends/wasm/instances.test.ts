@@ -143,11 +143,37 @@ describe("Instances of WASM modules", function () {
     expect(await refused(open, { limits: { maxMemoryBytes: mebibyte, fuel: 5_000_001 } })).to.include("5000000");
     const capabilities = { allowedHosts: ["example.com"], env: {}, config: {} };
     expect(await refused(open, { capabilities })).to.include("allowedHosts");
-    const limits = { maxMemoryBytes: 64 * mebibyte, fuel: 5_000_000 };
-    const source = { kind: "File", file: "reference-wasi-go.wasm" } as const;
-    expect(await refused(open, { source, limits })).to.include("WASI");
+    const secretEnv = { allowedHosts: [], env: {}, config: {}, secretEnv: ["TOKEN"] };
+    expect(await refused(open, { capabilities: secretEnv })).to.include("allowedHosts, env");
+    const limits = { maxMemoryBytes: 16 * mebibyte, fuel: 5_000_000 };
+    const source = { kind: "File", file: "wasi-probe.wasm" } as const;
+    expect(await refused(open, { source, limits, entrypoint: "print" })).to.include("WASI");
     await using wide = backendOf({ reference: padded(1024 * 1024 + 1) }, { allowIsolation: ["Inline"] });
     expect(await refused(wide, {})).to.include("1048576 bytes at most");
+  });
+
+  it("have no more memory in the main thread than that can spare", async () => {
+    await using backend = backendOf({ reference }, { allowIsolation: ["Inline"] });
+    const limits = (maxMemoryBytes: number) => ({ ...inline, limits: { maxMemoryBytes, fuel: 5_000_000 } });
+    for (const bytes of [16 * mebibyte + 1, 64 * mebibyte, 4096 * mebibyte]) {
+      const error = await rejection(backend.load(wasmSpec("reference", limits(bytes)), never));
+      expect(error.code).to.equal("SandboxViolation");
+      expect(error.message).to.include("spec.wasm.limits.memory").and.include("16Mi").and.include(String(bytes));
+    }
+    await using caller = await callerOf(backend, wasmSpec("reference", limits(16 * mebibyte)));
+    expect(await outputOf(await callWith(caller, "a", { behaviour: "uppercase" }))).to.equal("A");
+  });
+
+  it("have no more memory than all calls together may have", async () => {
+    await using backend = backendOf({ reference }, { callMemoryBytes: 32 * mebibyte });
+    const limits = (mebibytes: number) => ({ limits: { maxMemoryBytes: mebibytes * mebibyte, fuel } });
+    const error = await rejection(backend.load(wasmSpec("reference", limits(33)), never));
+    expect(error.code).to.equal("SandboxViolation");
+    expect(error.message)
+      .to.include("spec.wasm.limits.memory")
+      .and.include(String(32 * mebibyte));
+    await using caller = await callerOf(backend, wasmSpec("reference", limits(32)));
+    expect(await outputOf(await callWith(caller, "a", { behaviour: "uppercase" }))).to.equal("A");
   });
 
   it("are refused capabilities that their module has no way to use, not let go on without", async () => {
@@ -171,6 +197,7 @@ describe("Instances of WASM modules", function () {
       ["reference.wasm", hosts, "allowedHosts"],
       ["reference.wasm", config, "config"],
       ["reference.wasm", { env: { LEVEL: "info" } }, "env"],
+      ["reference.wasm", { secretEnv: ["TOKEN"] }, "env"],
       ["reference.wasm", { randomSeed: "melon" }, "randomSeed"],
       ["reference-wapc.wasm", hosts, "allowedHosts"],
       ["reference-wapc.wasm", config, "loaded"],

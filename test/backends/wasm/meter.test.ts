@@ -285,13 +285,26 @@ describe("A call of a metered module", () => {
     expect(trapped.fuel).to.be.above(0);
   });
 
-  it("costs fuel for what the host copies", () => {
+  it("costs fuel for each name of its instance, of which there may be many thousand", () => {
+    const exporting = (names: number) =>
+      directModule({
+        exports: [
+          ["memory", 2, 0],
+          ["millrace_alloc", 0, 0],
+          ["process", 0, 1],
+          ...Array.from({ length: names }, (_, index) => [`more${index}`, 0, 1] as const),
+        ],
+      });
+    expect(answer(exporting(1000), 1_000_000).fuel - answer(exporting(0), 1_000_000).fuel).to.equal(200_000);
+  });
+
+  it("costs fuel for what the host copies, and more for what it reads as text", () => {
     const writing = (length: number) =>
       directModule({
         imports: [["millrace", "log", [0x00, 4]]],
         process: [...constant(0), ...constant(length), call, 0, ...giveInput],
       });
-    expect(answer(writing(64_000), 1_000_000).fuel - answer(writing(0), 1_000_000).fuel).to.equal(1000);
+    expect(answer(writing(64_000), 1_000_000).fuel - answer(writing(0), 1_000_000).fuel).to.equal(1000 + 64_000);
   });
 });
 

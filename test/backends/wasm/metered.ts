@@ -4,11 +4,14 @@ import { meter } from "../../../backends/wasm/admission/meter/meter.ts";
 import { appended, replaceSections, type SectionBodies } from "../../../backends/wasm/binary/sections.ts";
 import { parseModule, sectionIds } from "../../../backends/wasm/binary/shape.ts";
 
+/** 4 GiB. */
+const maxPages = 65_536;
+
 /** The module as it would be compiled, its memory not capped and its start function left in place. */
 export function metered(bytes: Uint8Array): Uint8Array {
   const shape = parseModule(bytes);
   const sections: SectionBodies = new Map();
-  const exports = meter(bytes, shape, sections);
+  const exports = meter(bytes, shape, sections, maxPages);
   sections.set(sectionIds.export, appended(bytes, shape, sectionIds.export, exports));
   return replaceSections(bytes, shape, sections);
 }

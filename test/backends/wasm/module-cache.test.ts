@@ -12,6 +12,7 @@ import { directModule } from "./assembler.ts";
 import { rejection } from "./processors.ts";
 
 const never = new AbortController().signal;
+const owner = { namespace: "test", processor: "words" };
 const compiled = {
   module: new WebAssembly.Module(directModule()),
   abi: "Direct",
@@ -39,7 +40,7 @@ class TestedCache implements AsyncDisposable {
   }
 
   get(wanted: ModuleRef, signal: AbortSignal = never, bytes = 10): Promise<CachedModule> {
-    return this.cache.get(wanted, () => Promise.resolve(new Uint8Array(bytes)), signal);
+    return this.cache.get({ ref: wanted, owner, bytes: () => Promise.resolve(new Uint8Array(bytes)) }, signal);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -52,7 +53,7 @@ class ScriptedAdmission {
   readonly signals: AbortSignal[] = [];
   readonly #ends: { resolve(): void; reject(error: unknown): void }[] = [];
 
-  readonly admit: Admit = ({ bytes }, signal) =>
+  readonly admit: Admit = ({ bytes }, _owner, signal) =>
     new Promise((resolve, reject) => {
       this.signals.push(signal);
       signal.addEventListener("abort", () => reject(signal.reason));
@@ -176,7 +177,7 @@ describe("The cache of compiled modules", () => {
     await using cache = new TestedCache(slow, 1000, { now: () => 0, monotonic: () => nowMs });
     await cache.get(ref("a"));
     const unread = () => Promise.reject(new Error("nobody should read it"));
-    expect((await cache.cache.get(ref("a"), unread, never)).bytes).to.equal(10);
+    expect((await cache.cache.get({ ref: ref("a"), owner, bytes: unread }, never)).bytes).to.equal(10);
     expect(cache.stats).to.include({ compiled: 1, compileSeconds: 1.5 });
   });
 

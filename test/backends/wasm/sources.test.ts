@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, rm, symlink, truncate, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
+import { SourceRefusal } from "../../../backends/source-refusal.ts";
 import { configMapSource, type ReadConfigMapKey } from "../../../backends/wasm/sources/config-map.ts";
 import { ModuleFiles } from "../../../backends/wasm/sources/file.ts";
 import { MillraceError } from "../../../engine/errors.ts";
@@ -115,6 +116,34 @@ describe("WASM modules from files", () => {
       sought: "signed.wasm.minisig and signed.wasm.sig",
     });
     expect(await files.source("link.wasm").signatures(never)).to.deep.include({ files: [] });
+  });
+
+  for (const [what, put, code] of [
+    ["a pipe", (path: string) => Promise.resolve(execFileSync("mkfifo", [path])), "InvalidInput"],
+    ["a folder", (path: string) => mkdir(path), "InvalidInput"],
+    ["a link to a device that never ends", (path: string) => symlink("/dev/zero", path), "SandboxViolation"],
+    ["20 GiB", (path: string) => writeFile(path, "").then(() => truncate(path, 20 * 2 ** 30)), "InvalidInput"],
+  ] as const) {
+    it(`and their signatures are not read where there is ${what}`, async () => {
+      for (const name of ["odd.wasm", "odd.wasm.sig"]) await rm(join(modules, name), { recursive: true, force: true });
+      const odd = new ModuleFiles(modules, 100).source("odd.wasm");
+      await put(join(modules, "odd.wasm.sig"));
+      const startMs = performance.now();
+      expect((await rejection(odd.signatures(never))).code).to.equal(code);
+      await put(join(modules, "odd.wasm"));
+      for (const asked of [odd.read(never), odd.resolve(never)]) {
+        expect((await rejection(asked)).code).to.equal(what === "20 GiB" ? "PayloadTooLarge" : code);
+      }
+      expect(performance.now() - startMs).to.be.below(1000);
+    });
+  }
+
+  it("are refused for the signature, and not for their size, where that is larger than any", async () => {
+    await writeFile(join(modules, "signed.wasm.sig"), "");
+    await truncate(join(modules, "signed.wasm.sig"), 5_000_000);
+    const error = await rejection(new ModuleFiles(modules, 100).source("signed.wasm").signatures(never));
+    expect(error).to.be.instanceOf(SourceRefusal).and.include({ refusal: "SignatureRefused" });
+    expect(error.message).to.include("file signed.wasm.sig").and.include("5000000").and.not.include("Strip");
   });
 });
 

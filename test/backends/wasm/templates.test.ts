@@ -35,6 +35,28 @@ describe("The templates for authors", () => {
     });
   }
 
+  for (const language of Object.keys(languages)) {
+    it(`in ${language} may be reused: what a call has taken is free for the next one, also after an empty input`, async () => {
+      // What its runtime has from the start, and no call grows beyond twice.
+      const maxMemoryBytes = (language === "go" ? 16 : 2) * 1024 * 1024;
+      await call(
+        language,
+        async (caller) => {
+          for (const input of ["", text.repeat(5_000)]) {
+            const wanted = `{"lines":${2 * (input.length / text.length)},"words":${4 * (input.length / text.length)}}`;
+            for (let time = 0; time < (input === "" ? 5_000 : 40); time += 1) {
+              expect(
+                await outputOf(await callWith(caller, input, { padding: "x".repeat(1000) })),
+                `call ${time}`,
+              ).to.equal(wanted);
+            }
+          }
+        },
+        { reuse: 10_000, limits: { maxMemoryBytes, fuel: 1_000_000_000 } },
+      );
+    }).timeout(60_000);
+  }
+
   it("give the header of the reference processor for C", () => {
     expect(read("templates/wasm/c/millrace.h")).to.equal(read("test/fixtures/wasm/millrace.h"));
   });
@@ -59,9 +81,13 @@ function builtFrom(language: string): (typeof fixtures)[number] {
   return fixture;
 }
 
-async function call<T>(language: string, use: (caller: Caller) => Promise<T>): Promise<T> {
+async function call<T>(
+  language: string,
+  use: (caller: Caller) => Promise<T>,
+  more: Parameters<typeof wasmSpec>[1] = {},
+): Promise<T> {
   const module = readFileSync(join(root, builtFrom(language).into, builtFrom(language).name));
   await using backend = backendOf({ "words.wasm": module });
-  await using caller = await callerOf(backend, wasmSpec("words.wasm"));
+  await using caller = await callerOf(backend, wasmSpec("words.wasm", more));
   return await use(caller);
 }

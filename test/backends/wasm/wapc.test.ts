@@ -200,6 +200,19 @@ describe("The WaPC ABI", () => {
     expect(guest.host.__host_error_len?.()).to.equal(0);
   });
 
+  it("lets the guest pay for what it is told, asked for or not fetched, and more for JSON that is taken apart", () => {
+    const guest = opened({ secrets: { token: "é".repeat(100_000) } });
+    const paid = (operation: string, payload: string) => {
+      const before = guest.call.fuel.used;
+      const texts = ["millrace", "call", operation, payload];
+      guest.host.__host_call?.(...texts.flatMap((text, index) => guest.put(index * 1000, text)));
+      return guest.call.fuel.used - before;
+    };
+    expect(paid("secret", "token")).to.be.above(200_000);
+    expect(paid("set_metadata", "[".repeat(10_000)) - paid("set_metadata", "")).to.be.above(80_000);
+    expect(paid("no such operation", "")).to.be.above(800);
+  });
+
   it("refuses what is no metadata and no error, and goes on", () => {
     for (const payload of ["", "no JSON", "[]", "null", '"a"', '{"a":1}', '{"a":null}']) {
       expect(opened().ask("set_metadata", payload).error, payload).to.include("JSON object of texts");

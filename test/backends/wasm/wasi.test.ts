@@ -8,7 +8,8 @@ import { errno } from "../../../backends/wasm/abis/wasi/errno.ts";
 import { type WasiSystem, wasiSystem } from "../../../backends/wasm/abis/wasi/system.ts";
 import { wasiImports } from "../../../backends/wasm/abis/wasi/wasi.ts";
 import { WasiCall } from "../../../backends/wasm/abis/wasi/wasi-call.ts";
-import { type OpenCall, openCall, pageBytes, requestOf, thrownBy } from "./guests.ts";
+import { constant, type DirectParts, directModule, dropped, end, result } from "./assembler.ts";
+import { loadGuest, type OpenCall, openCall, pageBytes, requestOf, thrownBy } from "./guests.ts";
 
 type Capabilities = Partial<GuestCapabilities>;
 
@@ -104,6 +105,13 @@ describe("WASI preview 1", () => {
       expect(guest.textAt(32, 21)).to.equal("LANG=de\0NAME=Grüße\0");
     });
 
+    it("costs what the host makes of it, also where only its size is asked for", () => {
+      const guest = opened({ env: { TOKEN: "x".repeat(50_000) } });
+      const before = guest.call.fuel.used;
+      guest.run("environ_sizes_get", 0, 4);
+      expect(guest.call.fuel.used - before).to.be.above(50_000);
+    });
+
     for (const [name, pointers] of [
       ["args_sizes_get", [beyond, 0]],
       ["args_sizes_get", [0, -1]],
@@ -153,6 +161,39 @@ describe("WASI preview 1", () => {
       expect(drawn({ randomSeed: "a" })).to.equal(first);
       expect(drawn({ randomSeed: "b" })).to.not.equal(first);
       expect(first.slice(0, 64)).to.not.equal(first.slice(64));
+    });
+
+    it("are the same in each call of an instance too, whatever making it has drawn of its own", () => {
+      const draw = (pointer: number) => [...constant(pointer), ...constant(8), 0x10, 0, dropped];
+      const parts: DirectParts = {
+        imports: [["wasi_snapshot_preview1", "random_get", [0, 3]]],
+        more: [[...draw(0), ...draw(8), end]],
+        process: [...draw(64), ...result(0, 72)],
+      };
+      for (const module of [
+        directModule({ ...parts, start: 3 }),
+        directModule({
+          ...parts,
+          exports: [
+            ["memory", 2, 0],
+            ["millrace_alloc", 0, 1],
+            ["process", 0, 2],
+            ["_initialize", 0, 3],
+          ],
+        }),
+      ]) {
+        const call = loadGuest(module, "process", { reuse: 3 });
+        const request = () => requestOf("", { capabilities: { ...noCapabilities, randomSeed: "a" } });
+        const seen = Array.from({ length: 4 }, () => {
+          const { result: answer } = call(request());
+          if (answer.kind !== "Output") throw new Error(JSON.stringify(answer));
+          const hex = Buffer.from(answer.payload).toString("hex");
+          return { made: hex.slice(0, 32), drawn: hex.slice(128) };
+        });
+        expect(new Set(seen.map(({ drawn }) => drawn)).size).to.equal(1);
+        expect(new Set(seen.map(({ made }) => made)).size).to.equal(1);
+        expect(seen[0]?.made).to.not.include(seen[0]?.drawn);
+      }
     });
 
     it("are others in every call without", () => {

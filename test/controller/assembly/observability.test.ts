@@ -1,3 +1,5 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { expect } from "chai";
 import { Registry } from "prom-client";
 import { ByteBudget } from "../../../backends/byte-budget.ts";
@@ -42,6 +44,12 @@ describe("the controller's metrics", () => {
       versions,
       execution: { load: { running: 0, waiting: 0 }, queued: {} },
       configMaps: new Map(),
+      moduleCaches: {
+        memory: { bytes: 100, hits: 3, misses: 2, evictions: 1 },
+        compiled: 2,
+        compileSeconds: 0.5,
+        refused: 1,
+      },
     };
     await using opened = new AsyncDisposableStack();
     const store = { budget: new StoreBudget({ totalBytes: 1_000 }, async () => {}) };
@@ -58,9 +66,19 @@ describe("the controller's metrics", () => {
       'millrace_payload_store_bytes{state="used"} 400',
       'millrace_payload_store_bytes{state="limit"} 1000',
       `millrace_payload_budget_bytes{state="free"} ${budget.totalBytes - taken}`,
+      'millrace_wasm_module_cache_bytes{tier="memory"} 100',
+      'millrace_wasm_module_cache_hits_total{tier="memory"} 3',
+      'millrace_wasm_module_cache_evictions_total{tier="memory"} 1',
+      "millrace_wasm_compile_seconds_sum 0.5",
+      "millrace_wasm_compile_seconds_count 2",
+      "millrace_wasm_modules_refused_total 1",
     ]) {
       expect(text).to.include(line);
     }
+    expect(await registry.metrics(), "what somebody else counts is not added up").to.equal(text);
+    const page = await readFile(join(import.meta.dirname, "../../../docs/controller.md"), "utf8");
+    const names = registry.getMetricsAsArray().map(({ name }) => name);
+    expect(names.filter((name) => !page.includes(`\`${name}\``))).to.deep.equal([]);
     cancel.abort();
     await versions[Symbol.asyncDispose]();
   });

@@ -32,6 +32,24 @@ async function suspended(stage: Stage, concurrency?: ConcurrencyRule): Promise<R
   return parts;
 }
 
+describe("an edit while the step runs", () => {
+  it("is seen in the status before the step ends, in one write", async () => {
+    await using stage = new Stage();
+    const { first } = held(stage);
+    stage.api.put("one", { pipeline: "article" });
+    await stage.pass(1_000);
+    const { writes } = stage.api;
+    stage.api.edit("one", { suspend: true });
+    await stage.pass(1_000);
+    expect(stage.api.execution("one").status).to.include({ phase: "Running", observedGeneration: 2 });
+    await stage.pass(5_000);
+    expect(stage.api.writes - writes).to.equal(1);
+    first.open();
+    await stage.pass(500);
+    expect(phase(stage, "one")).to.equal("Suspended");
+  });
+});
+
 describe("spec.suspend before the start", () => {
   it("keeps the Execution from starting, says so in one write, and lets it start when it is false", async () => {
     await using stage = new Stage();

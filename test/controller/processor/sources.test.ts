@@ -44,6 +44,19 @@ describe("a Processor whose source may name another module", () => {
     expect([stage.asked, stage.loads.length]).to.deep.equal([2, 1]);
   });
 
+  it("may be told what others of its namespace were told, unless it has been edited", async () => {
+    const befores: (string | undefined)[] = [];
+    stage.resolve = async (_spec, before) => {
+      befores.push(before?.version);
+      return { version: named, checkAgainMs: 60_000 };
+    };
+    stage.put(1, fetched());
+    await next();
+    stage.put(2, fetched({ entrypoint: "other" }));
+    await next();
+    expect(befores).to.deep.equal([undefined, "one", undefined, "one"]);
+  });
+
   it("is loaded anew when it names another one, and a call in flight ends on the old one", async () => {
     const old = new ManualProcessor("one");
     stage.load = async () => old;
@@ -58,6 +71,24 @@ describe("a Processor whose source may name another module", () => {
     expect(old.disposed).to.equal(false);
     old.calls[0]?.resolve({ ok: true, payload: request.payload, metadata: {} });
     expect((await running).ok).to.equal(true);
+  });
+
+  it("gives results of its own for each of the settings that it is run with, in whatever order they are written", async () => {
+    const settings = [
+      {},
+      { randomSeed: "a" },
+      { config: [{ name: "top", value: "9" }] },
+      { allowedHosts: ["a.example"] },
+    ];
+    const env = [1, 2].map((value) => ({ name: `V${value}`, value: String(value) }));
+    const called = [];
+    for (const [index, capabilities] of [...settings, { env }, { env: env.toReversed() }].entries()) {
+      stage.put(index + 1, fetched({ capabilities }));
+      await stage.reconcile();
+      called.push(stage.serving.called);
+    }
+    expect(new Set(called)).to.have.property("size", 5);
+    expect(called[4]).to.equal(called[5]);
   });
 
   it("serves on while it cannot be asked, says why, and is asked again sooner", async () => {
@@ -225,6 +256,10 @@ describe("a Processor whose source may name another module", () => {
     expect(message("Ready")).to.match(
       /^spec\.wasm\.capabilities\.env\[1\]\.valueFrom\.secretKeyRef\.name: Secret team/,
     );
+    stage.secretServer.put("api", "0", value("k3y\0rest"));
+    await stage.reconcile();
+    expect(stage.condition("Ready")).to.equal("False/InvalidSecret");
+    expect(message("Ready")).to.include("NUL").and.not.include("k3y");
     stage.secretServer.put("api", "1", value("first"));
     await stage.reconcile();
     for (const text of ["first", "second"]) {

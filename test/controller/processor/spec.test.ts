@@ -102,6 +102,7 @@ describe("a Processor in the backends' terms", () => {
         capabilities: {
           allowedHosts: ["*.example.com"],
           env: { LOG: "info" },
+          secretEnv: ["TOKEN"],
           config: Object.fromEntries([["__proto__", "10"]]),
           randomSeed: "seed",
         },

@@ -37,7 +37,7 @@ export class Stage {
   source: ConfigMapVersion = { version: "absent", watched: true };
   load: (spec: ProcessorSpec) => Promise<LoadedProcessor> = async () => new ManualProcessor("sha256:first");
   /** What the backend says of sources; rejects with what it throws. */
-  resolve: (spec: ProcessorSpec) => Promise<ResolvedSource> = async () => ({ version: "" });
+  resolve: (spec: ProcessorSpec, before?: ResolvedSource) => Promise<ResolvedSource> = async () => ({ version: "" });
   /** How often a source was asked. */
   asked = 0;
   readonly secretServer = new FakeServer("Secret");
@@ -68,9 +68,9 @@ export class Stage {
           this.loads.push(spec);
           return this.load(spec);
         },
-        resolve: (spec) => {
+        resolve: (spec, _signal, before) => {
           this.asked += 1;
-          return this.resolve(spec);
+          return this.resolve(spec, before);
         },
       },
       versions: this.versions,

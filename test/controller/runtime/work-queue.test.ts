@@ -9,6 +9,84 @@ import { silentLogger, turn, until, VirtualTime } from "./fakes.ts";
 
 const keys = ["ns/a", "ns/b", "ns/c"] as const satisfies readonly ObjectKey[];
 
+const namespaceOf = (key: ObjectKey) => key.slice(0, key.indexOf("/"));
+const keysOf = (...namespaces: readonly string[]) =>
+  namespaces.flatMap((namespace) => [0, 1, 2, 3, 4].map((index) => `${namespace}/${index}` as ObjectKey));
+const changing = keysOf("one", "two", "three");
+/** What comes to be ready by the queue's own timers, and so in no order that the test knows. */
+const delayed = keysOf("delayed");
+
+/** Workers that hold what they were handed until they are told to finish, and what must be so of it all. */
+class Crew {
+  readonly time = new VirtualTime();
+  readonly queue = new WorkQueue({ name: "test", ports: this.time.ports });
+  readonly held: ObjectKey[] = [];
+  readonly #workers: number;
+  /** Changes of a key that no reconcile began after. */
+  readonly #unseen = new Set<ObjectKey>();
+  /** Of each namespace, in the order in which they must be handed out. */
+  readonly #lines = new Map<string, ObjectKey[]>();
+  readonly #problems: string[] = [];
+
+  constructor(workers: number) {
+    this.#workers = workers;
+    for (let count = 0; count < workers; count++) this.#take();
+  }
+
+  get unseen(): ObjectKey[] {
+    return [...this.#unseen];
+  }
+
+  change(key: ObjectKey): void {
+    this.#unseen.add(key);
+    if (!this.held.includes(key)) this.#queueUp(key);
+    this.queue.add(key);
+  }
+
+  changeLater(key: ObjectKey, ms: number): void {
+    this.#unseen.add(key);
+    this.queue.addAfter(key, ms);
+  }
+
+  finish(which: number): void {
+    const [key] = this.held.splice(which % Math.max(1, this.held.length), 1);
+    if (key === undefined) return;
+    if (this.#unseen.has(key)) this.#queueUp(key);
+    this.queue.done(key);
+    this.#take();
+  }
+
+  /** Once all that can be handed out is. */
+  async check(): Promise<void> {
+    await turn();
+    expect(this.#problems).to.deep.equal([]);
+    const free = this.#workers - this.held.length;
+    for (const namespace of ["one", "two", "three", "delayed"]) {
+      const held = this.held.filter((key) => namespaceOf(key) === namespace).length;
+      expect(held).to.be.at.most(Math.ceil(this.#workers / 2));
+      const waits = this.#lines.get(namespace)?.length ?? 0;
+      if (waits > 0) expect(held, `${namespace} waits, ${free} are free`).to.be.at.least(free);
+    }
+  }
+
+  #queueUp(key: ObjectKey): void {
+    if (delayed.includes(key)) return;
+    const line = this.#lines.get(namespaceOf(key)) ?? [];
+    if (!line.includes(key)) line.push(key);
+    this.#lines.set(namespaceOf(key), line);
+  }
+
+  #take(): void {
+    void this.queue.take().then((key = "the queue/was closed") => {
+      if (this.held.includes(key)) this.#problems.push(`${key} is held by two`);
+      this.held.push(key);
+      this.#unseen.delete(key);
+      const first = delayed.includes(key) ? key : this.#lines.get(namespaceOf(key))?.shift();
+      if (first !== key) this.#problems.push(`${key} was handed out before ${first}`);
+    });
+  }
+}
+
 describe("the work queue", () => {
   it("hands a key out once however often it is added, and once more when it is added while held", async () => {
     const queue = new WorkQueue({ name: "test", ports: new VirtualTime().ports });
@@ -74,51 +152,43 @@ describe("the work queue", () => {
     expect(time.delays).to.deep.equal([]);
   });
 
-  it("never hands a key to two at once and loses no change, whatever happens in whatever order", async () => {
+  it("hands keys out by turns of their namespaces, and in order within each", async () => {
+    const queue = new WorkQueue({ name: "test", ports: new VirtualTime().ports });
+    for (const key of ["one/a", "one/b", "one/c", "two/a", "two/b"] as const) queue.add(key);
+    const order: (ObjectKey | undefined)[] = [];
+    for (let taken = 0; taken < 5; taken++) {
+      const key = await queue.take();
+      order.push(key);
+      queue.done(key ?? "no/key");
+    }
+    expect(order).to.deep.equal(["one/a", "two/a", "one/b", "two/b", "one/c"]);
+  });
+
+  it("never hands a key to two at once, loses no change and keeps order and bounds, whatever happens", async () => {
     const step = fc.oneof(
-      fc.record({ do: fc.constant("change" as const), key: fc.constantFrom(...keys) }),
-      fc.record({ do: fc.constant("later" as const), key: fc.constantFrom(...keys), ms: fc.nat(50) }),
-      fc.record({ do: fc.constant("take" as const) }),
-      fc.record({ do: fc.constant("done" as const), which: fc.nat(5) }),
+      fc.record({ do: fc.constant("change" as const), key: fc.constantFrom(...changing) }),
+      fc.record({ do: fc.constant("later" as const), key: fc.constantFrom(...delayed), ms: fc.nat(50) }),
+      fc.record({ do: fc.constant("done" as const), which: fc.nat(10) }),
       fc.record({ do: fc.constant("advance" as const), ms: fc.nat(40) }),
     );
     await fc.assert(
-      fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
-        const time = new VirtualTime();
-        const queue = new WorkQueue({ name: "test", ports: time.ports });
-        const held: ObjectKey[] = [];
-        /** Changes of a key, and how many of them its last reconcile could see. */
-        const changed = new Map<ObjectKey, number>();
-        const seen = new Map<ObjectKey, number>();
-        const take = async () => {
-          if (queue.depth === 0) return;
-          const key = await queue.take();
-          if (key === undefined) throw new Error("closed");
-          expect(held).to.not.include(key);
-          held.push(key);
-          seen.set(key, changed.get(key) ?? 0);
-        };
-        const giveBack = (index: number) => {
-          const key = held.splice(index, 1)[0];
-          if (key !== undefined) queue.done(key);
-        };
+      fc.asyncProperty(fc.integer({ min: 1, max: 9 }), fc.array(step, { maxLength: 80 }), async (workers, steps) => {
+        const crew = new Crew(workers);
         for (const each of steps) {
-          if (each.do === "change") {
-            changed.set(each.key, (changed.get(each.key) ?? 0) + 1);
-            queue.add(each.key);
-          } else if (each.do === "later") queue.addAfter(each.key, each.ms);
-          else if (each.do === "take") await take();
-          else if (each.do === "done") giveBack(each.which % Math.max(1, held.length));
-          else await time.advance(each.ms);
+          if (each.do === "change") crew.change(each.key);
+          else if (each.do === "later") crew.changeLater(each.key, each.ms);
+          else if (each.do === "done") crew.finish(each.which);
+          else await crew.time.advance(each.ms);
+          await crew.check();
         }
-        await time.advance(100);
-        while (held.length > 0 || queue.depth > 0) {
-          await take();
-          giveBack(0);
+        await crew.time.advance(100);
+        while (crew.held.length > 0) {
+          crew.finish(0);
+          await crew.check();
         }
-        for (const [key, count] of changed) expect(seen.get(key)).to.equal(count);
+        expect(crew.unseen).to.deep.equal([]);
       }),
-      { numRuns: 200 },
+      { numRuns: 300 },
     );
   });
 });
@@ -129,7 +199,7 @@ describe("the workers", () => {
   function setUp(reconcile: Reconciler["reconcile"], logger: Logger = silentLogger) {
     const time = new VirtualTime();
     const queue = new WorkQueue({ name: "test", ports: time.ports });
-    const common = { queue, clock: time.ports.clock, logger, concurrency: 2 };
+    const common = { queue, clock: time.ports.clock, logger, concurrency: 4 };
     return { time, queue, workers: runWorkers({ ...common, reconciler: { reconcile } }) };
   }
 
@@ -149,6 +219,24 @@ describe("the workers", () => {
     await until(() => started.length === 3 && queue.delayed === 3);
     await time.advance(1_000);
     await until(() => started.length === 6);
+    await workers[Symbol.asyncDispose]();
+  });
+
+  it("leave workers for other namespaces, however many keys of one hold theirs for ever", async () => {
+    const started: ObjectKey[] = [];
+    const { queue, workers } = setUp((key, signal) => {
+      started.push(key);
+      if (key.startsWith("neighbour/")) return Promise.resolve({});
+      return new Promise((_resolve, reject) => {
+        signal.addEventListener("abort", () => reject(signal.reason as Error));
+      });
+    });
+    for (let index = 0; index < 64; index++) queue.add(`dead/${index}`);
+    await turn();
+    queue.add("neighbour/words");
+    queue.add("neighbour/numbers");
+    await turn();
+    expect(started).to.deep.equal(["dead/0", "dead/1", "neighbour/words", "neighbour/numbers"]);
     await workers[Symbol.asyncDispose]();
   });
 

@@ -1,68 +1,82 @@
 import { MillraceError } from "../../../../engine/errors.ts";
-import type { Fuel } from "../fuel.ts";
 import type { GuestHost, GuestHttpResponse, GuestRequest } from "../guest.ts";
 import { GuestCall } from "../guest-call.ts";
 import { GuestMemory } from "../guest-memory.ts";
 import { brokenRule } from "../refusals.ts";
-import type { Kernel, KernelNumber } from "./kernel.ts";
+import { type Kernel, type KernelNumber, pageBytes } from "./kernel.ts";
 
 const encoder = new TextEncoder();
 
 /** Of an error's text that came without a code; so much still fits when each byte of it is no UTF-8. */
 const maxPlainErrorBytes = 4 * 1024;
 
+/** Where a call's blocks are, and how many there may be. */
+export interface ExtismRoom {
+  readonly kernel: Kernel;
+  /** Of the kernel's memory and the module's together; a kernel that may be kept has its pages from calls before. */
+  readonly maxMemoryBytes: number;
+  /** See `heldGlobal`. */
+  readonly held: WebAssembly.Global;
+}
+
 /** A call of a module that brings its data over in Extism's memory. */
 export class ExtismCall extends GuestCall {
-  #fuel: Fuel | undefined;
-  #kernel: Kernel | undefined;
+  #room: ExtismRoom | undefined;
   #blocks: GuestMemory | undefined;
-  #maxMemoryBytes = 0;
+  /** That the call has taken of the kernel's memory beyond its first page. */
+  #takenBytes = 0;
+  /** By which the module may grow less. */
+  #heldBytes = 0;
   #output: { readonly address: KernelNumber; readonly length: KernelNumber } | undefined;
   /** The block that was named as the error; 0: none. */
   error: KernelNumber = 0n;
-  /** Of the last HTTP request. */
-  response: GuestHttpResponse | undefined;
+  /** Of the last HTTP request; its body is the guest's to keep. */
+  response: Omit<GuestHttpResponse, "body"> | undefined;
 
   constructor(request: GuestRequest, host: GuestHost) {
     super("Extism", request, host);
   }
 
-  override attach(memory: WebAssembly.Memory, fuel: Fuel): void {
-    super.attach(memory, fuel);
-    this.#fuel = fuel;
-  }
-
-  /** To be called before any code of the guest runs, but after {@link attach}. */
-  enter(kernel: Kernel, maxMemoryBytes: number): void {
-    this.#kernel = kernel;
-    this.#blocks = new GuestMemory(this.abi, kernel.memory, this.#entered(this.#fuel));
-    this.#maxMemoryBytes = maxMemoryBytes;
+  /** To be called before any code of the guest runs, but after `attach`. */
+  enter(room: ExtismRoom): void {
+    const { kernel } = room;
+    this.#room = room;
+    this.#blocks = new GuestMemory(this.abi, kernel.memory, this.fuel);
+    this.#hold(kernel.mayBeKept ? 0 : kernel.heldBytes);
   }
 
   placeInput(): void {
-    this.#entered(this.#fuel).chargeBytes(this.request.payload.byteLength);
-    this.#entered(this.#kernel).setInput(this.request.payload);
+    const { payload } = this.request;
+    this.#entered(this.#room).kernel.setInput(this.place(payload), payload.byteLength);
   }
 
   /**
-   * The module's memory and the kernel's count together.
-   * @throws SandboxViolation when the kernel may not hold so many bytes, by default those that it holds
+   * Sets so many bytes of the kernel's memory aside for this call, all that it took before included; they are paid for as the module's own
+   * are when it grows, and count with those: it may grow by so much less.
+   * @throws SandboxViolation when the limit does not allow it, or the fuel does not suffice
    */
-  checkMemory(kernelBytes: number = this.#entered(this.#kernel).heldBytes): void {
+  takeRoom(kernelBytes: number): void {
+    const { maxMemoryBytes } = this.#entered(this.#room);
     const ownBytes = this.memory.byteLength;
-    if (ownBytes + kernelBytes <= this.#maxMemoryBytes) return;
-    throw new MillraceError(
-      "SandboxViolation",
-      `The WASM module wanted more memory than its limit of ${this.#maxMemoryBytes} bytes (spec.wasm.limits.memory): ${ownBytes} bytes of its own and what it holds of Extism's memory count together. Raise the limit, free blocks that are no longer needed, or give it less input.`,
-    );
+    if (ownBytes + kernelBytes > maxMemoryBytes) {
+      throw new MillraceError(
+        "SandboxViolation",
+        `The WASM module wanted more memory than its limit of ${maxMemoryBytes} bytes (spec.wasm.limits.memory): ${ownBytes} bytes of its own and what it holds of Extism's memory count together. Raise the limit, free blocks that are no longer needed, or give it less input.`,
+      );
+    }
+    this.fuel.chargePages((kernelBytes - this.#takenBytes) / pageBytes);
+    this.#takenBytes = kernelBytes;
+    this.#hold(Math.max(this.#heldBytes, kernelBytes));
   }
 
-  /** Gives the guest a block with this in it. */
+  /** Gives the guest a block with this in it; 0 for nothing. */
   place(value: string | Uint8Array | undefined): KernelNumber {
     if (value === undefined) return 0n;
     const bytes = typeof value === "string" ? encoder.encode(value) : value;
-    this.#entered(this.#fuel).chargeBytes(bytes.byteLength);
-    return this.#entered(this.#kernel).place(bytes);
+    if (typeof value === "string") this.fuel.chargeText(bytes.byteLength);
+    const address = this.#entered(this.#room).kernel.alloc(bytes.byteLength);
+    if (address !== 0n) this.#entered(this.#blocks).write(bytes, Number(address), "a block of Extism's memory");
+    return address;
   }
 
   /** What is in the block at `address`, of 0 nothing: a view that is good until the guest runs on. */
@@ -75,6 +89,12 @@ export class ExtismCall extends GuestCall {
   textAt(address: KernelNumber, maxBytes: number, what: string): string {
     const { start, length } = this.#find(address, what);
     return this.#entered(this.#blocks).text(start, length, maxBytes, what);
+  }
+
+  /** As {@link textAt}, of JSON. */
+  jsonAt(address: KernelNumber, maxBytes: number, what: string): string {
+    const { start, length } = this.#find(address, what);
+    return this.#entered(this.#blocks).json(start, length, maxBytes, what);
   }
 
   setOutput(address: KernelNumber, length: KernelNumber): void {
@@ -101,7 +121,7 @@ export class ExtismCall extends GuestCall {
 
   #find(address: KernelNumber, what: string): { start: number; length: number } {
     if (address === 0n) return { start: 0, length: 0 };
-    const length = this.#entered(this.#kernel).lengthAt(address);
+    const length = this.#entered(this.#room).kernel.lengthAt(address);
     if (length === 0) {
       throw brokenRule(
         this.abi,
@@ -109,6 +129,11 @@ export class ExtismCall extends GuestCall {
       );
     }
     return { start: Number(address), length };
+  }
+
+  #hold(bytes: number): void {
+    this.#heldBytes = bytes;
+    this.#entered(this.#room).held.value = bytes / pageBytes;
   }
 
   #entered<Part>(part: Part | undefined): Part {

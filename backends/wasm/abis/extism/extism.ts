@@ -1,7 +1,10 @@
+import { MillraceError } from "../../../../engine/errors.ts";
 import type { Abi, GuestExports, Kept } from "../abi.ts";
 import { type AbiContract, type } from "../contract.ts";
 import type { GuestLimits, GuestResult } from "../guest.ts";
 import { undeclaredFailureCode } from "../guest-call.ts";
+import { returned } from "../guest-exit.ts";
+import { heldGlobal } from "../host-exports.ts";
 import { ExtismCall } from "./extism-call.ts";
 import { request } from "./http.ts";
 import { Kernel, type KernelNumber } from "./kernel.ts";
@@ -78,46 +81,56 @@ export const extismAbi: Abi<ExtismCall> = {
   invoke,
 };
 
+/** A kernel and what leads to it for modules to import. */
+interface Importable {
+  readonly kernel: Kernel;
+  readonly imports: WebAssembly.Imports;
+}
+
 /** A kernel, which is made anew only when it has grown, as that takes as long as a short call; and the variables of the instance. */
 class ExtismKept implements Kept<ExtismCall> {
   readonly #module = Kernel.compile();
   readonly #current: () => ExtismCall;
   readonly #limits: GuestLimits;
   readonly #variables = new Variables();
-  #kernel: Kernel;
-  #imports: WebAssembly.Imports;
+  #importable: Importable | undefined;
 
   constructor(current: () => ExtismCall, limits: GuestLimits) {
     this.#current = current;
     this.#limits = limits;
-    this.#kernel = this.#makeKernel();
-    this.#imports = this.#importsOf(this.#kernel);
   }
 
   get heldBytes(): number {
-    return this.#kernel.memory.buffer.byteLength;
+    return this.#importable?.kernel.memory.buffer.byteLength ?? 0;
+  }
+
+  clear(): void {
+    this.#variables.clear();
+    if (this.#importable?.kernel.mayBeKept === false) this.#importable = undefined;
   }
 
   freshImports(): WebAssembly.Imports {
-    this.#variables.clear();
-    if (!this.#kernel.mayBeKept) {
-      this.#kernel = this.#makeKernel();
-      this.#imports = this.#importsOf(this.#kernel);
+    this.clear();
+    this.#importable ??= this.#make();
+    return this.#importable.imports;
+  }
+
+  begin(call: ExtismCall, exports: GuestExports): void {
+    const held = exports[heldGlobal];
+    if (this.#importable === undefined || !(held instanceof WebAssembly.Global)) {
+      throw new MillraceError("Internal", "a call of Extism's ABI began without an instance that imports its memory");
     }
-    return this.#imports;
+    const { kernel } = this.#importable;
+    kernel.reset();
+    call.enter({ kernel, maxMemoryBytes: this.#limits.maxMemoryBytes, held });
   }
 
-  begin(call: ExtismCall): void {
-    this.#kernel.reset();
-    call.enter(this.#kernel, this.#limits.maxMemoryBytes);
-  }
-
-  #makeKernel(): Kernel {
-    return new Kernel(this.#module, (bytes) => this.#current().checkMemory(bytes));
-  }
-
-  #importsOf(kernel: Kernel): WebAssembly.Imports {
-    return { [hostModule]: { ...kernel.functions, ...functions(this.#current, this.#variables) } };
+  #make(): Importable {
+    const kernel = new Kernel(this.#module, (bytes) => this.#current().takeRoom(bytes));
+    return {
+      kernel,
+      imports: { [hostModule]: { ...kernel.functions, ...functions(this.#current, this.#variables) } },
+    };
   }
 }
 
@@ -170,8 +183,7 @@ function readHeaders(call: ExtismCall): KernelNumber {
 
 function invoke(call: ExtismCall, exports: GuestExports, entrypoint: string): GuestResult {
   call.placeInput();
-  const status = (exports[entrypoint] as () => number)();
-  call.checkMemory();
+  const status = returned(exports[entrypoint] as () => number) ?? 0;
   if (!call.hasFailed) declareFailure(call, entrypoint, status);
   return call.result(() => call.output());
 }

@@ -1,5 +1,6 @@
 import { MillraceError } from "../../../../engine/errors.ts";
 import type { GuestHttpRequest } from "../guest.ts";
+import { readObject, textsOf } from "../guest-json.ts";
 import { brokenRule } from "../refusals.ts";
 import type { ExtismCall } from "./extism-call.ts";
 import type { KernelNumber } from "./kernel.ts";
@@ -15,8 +16,9 @@ export function request(call: ExtismCall, address: KernelNumber, body: KernelNum
   call.response = undefined;
   const { http } = call.host;
   if (http === undefined) throw noNetwork();
-  call.response = http(describe(call, address, body));
-  return call.place(call.response.body);
+  const { status, headers, body: answered } = http(describe(call, address, body));
+  call.response = { status, headers };
+  return call.place(answered);
 }
 
 function noNetwork(): MillraceError {
@@ -27,7 +29,8 @@ function noNetwork(): MillraceError {
 }
 
 function describe(call: ExtismCall, address: KernelNumber, body: KernelNumber): GuestHttpRequest {
-  const { url, method = "GET", headers, header } = parsed(call.textAt(address, maxRequestBytes, "an HTTP request"));
+  const asked = readObject(call.jsonAt(address, maxRequestBytes, "an HTTP request")) ?? {};
+  const { url, method = "GET", headers, header } = asked;
   if (typeof url !== "string" || typeof method !== "string") throw malformed(call);
   const described = {
     url,
@@ -41,17 +44,9 @@ function describe(call: ExtismCall, address: KernelNumber, body: KernelNumber): 
 
 function texts(call: ExtismCall, value: unknown): Readonly<Record<string, string>> {
   if (typeof value !== "object" || value === null || Array.isArray(value)) throw malformed(call);
-  const entries = Object.entries(value);
-  if (!entries.every((entry): entry is [string, string] => typeof entry[1] === "string")) throw malformed(call);
+  const entries = textsOf(value);
+  if (entries === undefined) throw malformed(call);
   return Object.fromEntries(entries);
-}
-
-function parsed(json: string): Readonly<Record<string, unknown>> {
-  try {
-    return (JSON.parse(json) ?? {}) as Readonly<Record<string, unknown>>;
-  } catch {
-    return {};
-  }
 }
 
 function malformed(call: ExtismCall): MillraceError {

@@ -4,7 +4,8 @@ import { leb128 } from "../../binary/reader.ts";
 //
 // Memory: 64..511 heads of the lists of freed blocks, one for each size class; from 1024 on blocks, each behind 8 bytes: the length asked
 // for (u32), and `live | class` (u32), which is 0 in a freed block; that one's first bytes lead to the next of its class. There are four
-// classes to a power of two. Nothing here loops: whatever a guest calls takes the same time, so that its fuel bounds it.
+// classes to a power of two. Nothing here loops: whatever a guest calls takes the same time, so that its fuel bounds it. A guest may write
+// over the lists and lengths, to its own harm: nothing is read or written beyond the top, so that all behind it is zero.
 
 const i32 = 0x7f;
 const i64 = 0x7e;
@@ -39,6 +40,7 @@ const unreachable: Code = [0x00];
 const leave: Code = [0x0f];
 const add: Code = [0x6a];
 const sub: Code = [0x6b];
+const and: Code = [0x71];
 const or: Code = [0x72];
 const xor: Code = [0x73];
 const shl: Code = [0x74];
@@ -49,22 +51,25 @@ const gtU: Code = [0x4b];
 const ltU: Code = [0x49];
 const isZero64: Code = [0x50];
 const gtU64: Code = [0x56];
-const shrU64: Code = [0x88];
 const add64: Code = [0x7c];
+const sub64: Code = [0x7d];
 const wrap: Code = [0xa7];
 const extend: Code = [0xad];
-const pages: Code = [0x3f, 0];
 
 /** Where the next block begins; the input's address and length. */
 const top = 0;
 const input = 1;
 const inputLength = 2;
+/** Up to where this call has made room: whatever calls before took, each asks for its own. */
+const room = 3;
+const roomBytes = 65_536;
 
 /** The imported function: makes room up to an address, or throws. */
 const makeRoom = 0;
 
-/** The address in local 0, of 64 bits as the guest gives it: beyond 32 it is none. */
-const address = code(code(get(0), constant64(32), shrU64, wrap), when(unreachable), code(get(0), wrap));
+/** The address in local 0, of 64 bits as the guest gives it, if that many bytes from there on lie below the top. */
+const addressOf = (bytes: number): Code =>
+  code(code(get(0), getGlobal(top), extend, constant64(bytes), sub64, gtU64), when(unreachable), code(get(0), wrap));
 
 /** The input's address at the offset in local 0, if that many bytes of the input are there. */
 const inputAt = (bytes: number): Code =>
@@ -113,13 +118,21 @@ const alloc = code(
   code(constant(2), shl, tee(4), load32(heads), tee(5)),
   0x04,
   0x40,
+  // A list that the guest has written over may lead anywhere.
+  code(get(5), getGlobal(top), gtU),
+  when(unreachable),
+  code(get(5), get(3), constant(1), add, get(2), shl, add, getGlobal(top), gtU),
+  when(unreachable),
   code(get(4), get(5), load32(0), store32(heads)),
   0x05,
   // A new block: its end is (steps + 1) << shift further.
   code(getGlobal(top), constant(8), add, tee(5)),
   code(get(3), constant(1), add, get(2), shl, add, tee(3)),
-  code(pages, constant(16), shl, gtU),
-  when(get(3), [0x10, makeRoom]),
+  code(getGlobal(room), gtU),
+  when(
+    code(get(3), [0x10, makeRoom]),
+    code(get(3), constant(roomBytes - 1), add, constant(-roomBytes), and, setGlobal(room)),
+  ),
   code(get(3), setGlobal(top)),
   0x0b,
   code(get(5), constant(8), sub, get(0), wrap, store32(0)),
@@ -129,7 +142,7 @@ const alloc = code(
 
 const reset = code(
   code(constant(0), constant(0), getGlobal(top), 0xfc, 0x0b, 0x00),
-  code(constant(firstBlock), setGlobal(top)),
+  code(constant(firstBlock), setGlobal(top), constant(roomBytes), setGlobal(room)),
   code(constant64(0), setGlobal(input), constant64(0), setGlobal(inputLength)),
 );
 
@@ -154,10 +167,10 @@ const functions: Readonly<Record<string, KernelFunction>> = {
   free: of([i64], [], 2, free),
   length: of([i64], [i64], 2, length),
   length_unsafe: of([i64], [i64], 2, length),
-  load_u8: of([i64], [i32], 0, code(address, load8)),
-  load_u64: of([i64], [i64], 0, code(address, load64)),
-  store_u8: of([i64, i32], [], 0, code(address, get(1), store8)),
-  store_u64: of([i64, i64], [], 0, code(address, get(1), store64)),
+  load_u8: of([i64], [i32], 0, code(addressOf(1), load8)),
+  load_u64: of([i64], [i64], 0, code(addressOf(8), load64)),
+  store_u8: of([i64, i32], [], 0, code(addressOf(1), get(1), store8)),
+  store_u64: of([i64, i64], [], 0, code(addressOf(8), get(1), store64)),
   input_offset: of([], [i64], 0, getGlobal(input)),
   input_length: of([], [i64], 0, getGlobal(inputLength)),
   input_load_u8: of([i64], [i32], 0, code(inputAt(1), load8)),
@@ -165,6 +178,14 @@ const functions: Readonly<Record<string, KernelFunction>> = {
   input_set: of([i64, i64], [], 0, code(get(0), setGlobal(input), get(1), setGlobal(inputLength))),
   reset: of([], [], 0, reset),
 };
+
+/** In the order of their indices. */
+const globals: readonly Code[] = [
+  global(i32, constant(firstBlock)),
+  global(i64, constant64(0)),
+  global(i64, constant64(0)),
+  global(i32, constant(roomBytes)),
+];
 
 /** Imports `host.make_room(address)`; exports `memory` and {@link functions}. */
 export function kernelModule(): Uint8Array {
@@ -175,7 +196,7 @@ export function kernelModule(): Uint8Array {
     section(2, vector([[...text("host"), ...text("make_room"), 0x00, 0]])),
     section(3, vector(all.map((_, index) => leb128(index + 1)))),
     section(5, vector([[0x01, 1, ...leb128(maxKernelPages)]])),
-    section(6, vector([global(i32, constant(firstBlock)), global(i64, constant64(0)), global(i64, constant64(0))])),
+    section(6, vector(globals)),
     section(
       7,
       vector([[...text("memory"), 2, 0], ...all.map(([name], index) => [...text(name), 0, ...leb128(index + 1)])]),

@@ -1,7 +1,8 @@
 import { MillraceError } from "../../../../engine/errors.ts";
 import { kernelModule, maxKernelPages } from "./kernel-module.ts";
 
-const pageBytes = 65_536;
+/** A page of the kernel's memory. */
+export const pageBytes = 65_536;
 
 /** An address in the kernel's memory, or a number there, as a guest gives it: 64 bits. */
 export type KernelNumber = bigint;
@@ -19,16 +20,16 @@ const maxKeptBytes = 1024 * 1024;
 
 /**
  * Extism's memory: blocks that the host and one guest hand to each other. A guest calls the `functions` itself; what it does there is
- * bounded by the kernel's memory, and that by `mayHold`.
+ * bounded by the kernel's memory, and that by `takeRoom`.
  */
 export class Kernel {
   /** What a guest imports of the kernel itself. */
   readonly functions: Readonly<Record<string, unknown>>;
   readonly #exports: KernelExports;
 
-  /** @param mayHold throws unless the kernel may hold so many bytes */
-  constructor(module: WebAssembly.Module, mayHold: (bytes: number) => void) {
-    const host = { make_room: (end: number) => this.#makeRoom(end >>> 0, mayHold) };
+  /** @param takeRoom told of how many bytes a call takes, its first page apart, before it does; throws unless it may */
+  constructor(module: WebAssembly.Module, takeRoom: (bytes: number) => void) {
+    const host = { make_room: (end: number) => this.#makeRoom(end >>> 0, takeRoom) };
     const instance = new WebAssembly.Instance(module, { host });
     this.#exports = instance.exports as unknown as KernelExports;
     const { memory: _memory, input_set: _set, reset: _reset, ...functions } = instance.exports;
@@ -58,10 +59,8 @@ export class Kernel {
   }
 
   /** A new block; 0 for no bytes. */
-  place(bytes: Uint8Array): KernelNumber {
-    const address = this.#exports.alloc(BigInt(bytes.byteLength));
-    if (address !== 0n) new Uint8Array(this.memory.buffer).set(bytes, Number(address));
-    return address;
+  alloc(bytes: number): KernelNumber {
+    return this.#exports.alloc(BigInt(bytes));
   }
 
   /** Forgets every block, and zeroes what was in them. */
@@ -69,15 +68,17 @@ export class Kernel {
     this.#exports.reset();
   }
 
-  setInput(bytes: Uint8Array): void {
-    this.#exports.input_set(this.place(bytes), BigInt(bytes.byteLength));
+  setInput(address: KernelNumber, bytes: number): void {
+    this.#exports.input_set(address, BigInt(bytes));
   }
 
-  #makeRoom(end: number, mayHold: (bytes: number) => void): void {
+  #makeRoom(end: number, takeRoom: (bytes: number) => void): void {
     const pages = Math.ceil(end / pageBytes);
-    mayHold(pages > maxKernelPages ? Number.POSITIVE_INFINITY : (pages - 1) * pageBytes);
+    takeRoom(pages > maxKernelPages ? Number.POSITIVE_INFINITY : (pages - 1) * pageBytes);
+    const more = pages - this.memory.buffer.byteLength / pageBytes;
+    if (more <= 0) return;
     try {
-      this.memory.grow(pages - this.memory.buffer.byteLength / pageBytes);
+      this.memory.grow(more);
     } catch (thrown) {
       throw new MillraceError("ResourceExhausted", `No room for ${end} bytes of Extism's memory.`, { cause: thrown });
     }

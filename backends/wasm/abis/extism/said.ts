@@ -1,5 +1,5 @@
-import { maxMetadataBytes } from "../../../../engine/metadata.ts";
-import { maxContentTypeBytes, maxErrorCodeBytes, maxErrorMessageBytes } from "../guest-call.ts";
+import { maxContentTypeBytes } from "../guest-call.ts";
+import { maxErrorJsonBytes, maxTextsJsonBytes, readDeclaredError, readTexts } from "../guest-json.ts";
 import { brokenRule } from "../refusals.ts";
 import type { ExtismCall } from "./extism-call.ts";
 import type { KernelNumber } from "./kernel.ts";
@@ -11,9 +11,6 @@ import type { KernelNumber } from "./kernel.ts";
 export const reservedName = "millrace.";
 
 const secretName = "millrace.secret.";
-
-/** How many bytes JSON may make of one: as in `\u0000`. */
-const escapedBytes = 6;
 
 type Told = (call: ExtismCall) => string;
 
@@ -55,38 +52,18 @@ export function say(call: ExtismCall, name: string, value: KernelNumber): void {
 }
 
 function sayMetadata(call: ExtismCall, name: string, value: KernelNumber): void {
-  for (const [key, text] of Object.entries(
-    object(call, name, call.textAt(value, maxMetadataBytes * escapedBytes, name)),
-  )) {
-    if (typeof text !== "string") throw brokenRule(call.abi, `${name} is no JSON object of texts`);
-    call.setMetadata(key, text);
-  }
+  const texts = readTexts(call.jsonAt(value, maxTextsJsonBytes, name));
+  if (texts === undefined) throw brokenRule(call.abi, `${name} is no JSON object of texts`);
+  for (const [key, text] of texts) call.setMetadata(key, text);
 }
 
 function sayError(call: ExtismCall, name: string, value: KernelNumber): void {
-  const maxBytes = (maxErrorCodeBytes + maxErrorMessageBytes) * escapedBytes;
-  const { code, message, retryable = false } = object(call, name, call.textAt(value, maxBytes, name));
-  if (typeof code !== "string" || typeof message !== "string" || typeof retryable !== "boolean") {
+  const error = readDeclaredError(call.jsonAt(value, maxErrorJsonBytes, name));
+  if (error === undefined) {
     throw brokenRule(
       call.abi,
       `${name} is not of the form {"code": text, "message": text, "retryable": true or false}`,
     );
   }
-  call.setError({ code, message, retryable });
-}
-
-function object(call: ExtismCall, name: string, json: string): Readonly<Record<string, unknown>> {
-  const value = parsed(json);
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw brokenRule(call.abi, `${name} is no JSON object`);
-  }
-  return value as Readonly<Record<string, unknown>>;
-}
-
-function parsed(json: string): unknown {
-  try {
-    return JSON.parse(json);
-  } catch {
-    return undefined;
-  }
+  call.setError(error);
 }

@@ -6,9 +6,10 @@ const binding = "millrace";
 const namespace = "call";
 
 /** Of a host call: what was asked for, or why it is not given. */
-export type Answer =
-  | { readonly kind: "Given"; readonly text: string }
-  | { readonly kind: "Refused"; readonly why: string };
+export interface Answer {
+  readonly kind: "Given" | "Refused";
+  readonly text: string;
+}
 
 /** Does what is asked with the payload that lies at `pointer`. */
 type Operation = (call: GuestCall, pointer: number, length: number) => Answer;
@@ -33,13 +34,13 @@ const operations: Readonly<Record<string, Operation>> = {
     return done;
   },
   set_metadata: (call, pointer, length) => {
-    const texts = readTexts(call.memory.text(pointer, length, maxTextsJsonBytes, "metadata"));
+    const texts = readTexts(call.memory.json(pointer, length, maxTextsJsonBytes, "metadata"));
     if (texts === undefined) return refused("the payload of set_metadata is a JSON object of texts");
     for (const [key, text] of texts) call.setMetadata(key, text);
     return done;
   },
   set_error: (call, pointer, length) => {
-    const error = readDeclaredError(call.memory.text(pointer, length, maxErrorJsonBytes, "an error"));
+    const error = readDeclaredError(call.memory.json(pointer, length, maxErrorJsonBytes, "an error"));
     if (error === undefined) {
       return refused('the payload of set_error is JSON: {"code": text, "message": text, "retryable": boolean}');
     }
@@ -76,5 +77,5 @@ function given(text: string): Answer {
 }
 
 function refused(why: string): Answer {
-  return { kind: "Refused", why };
+  return { kind: "Refused", text: why };
 }

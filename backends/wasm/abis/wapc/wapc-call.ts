@@ -27,8 +27,10 @@ export class WapcCall extends GuestCall {
 
   /** Keeps what came of a host call until the next one. */
   keep(answer: Answer): void {
-    this.#hostResponse = answer.kind === "Given" ? encoder.encode(answer.text) : nothing;
-    this.#hostError = answer.kind === "Refused" ? encoder.encode(answer.why) : nothing;
+    const bytes = encoder.encode(answer.text);
+    this.fuel.chargeText(bytes.byteLength);
+    this.#hostResponse = answer.kind === "Given" ? bytes : nothing;
+    this.#hostError = answer.kind === "Refused" ? bytes : nothing;
   }
 
   /** Copies it, as the guest frees it next; of one that is too large, only its size is kept. */
@@ -44,12 +46,12 @@ export class WapcCall extends GuestCall {
     this.#guestError = decoder.decode(bytes.subarray(0, maxErrorMessageBytes));
   }
 
-  /** @param succeeded what `__guest_call` gave */
-  outcome(operation: string, succeeded: boolean): GuestResult {
+  /** @param status what `__guest_call` gave: 0 for a failure */
+  outcome(operation: string, status: number): GuestResult {
     const { maxOutputBytes } = this.request;
     const response = this.#response ?? { size: 0, bytes: nothing };
     const hasOnlyError = this.#response === undefined && this.#guestError !== undefined;
-    if (!this.hasFailed && (!succeeded || hasOnlyError)) {
+    if (!this.hasFailed && (status === 0 || hasOnlyError)) {
       const message = this.#guestError ?? `the operation ${operation} failed and gave no error`;
       this.setError({ code: undeclaredFailureCode, message: fitting(message), retryable: false });
     }

@@ -79,6 +79,6 @@ function callHost(call: WapcCall, parameters: readonly number[]): number {
 function invoke(call: WapcCall, exports: GuestExports, entrypoint: string): GuestResult {
   call.operation = Buffer.from(entrypoint);
   const run = exports.__guest_call as GuestFunction;
-  const succeeded = returned(() => run(call.operation.byteLength, call.request.payload.byteLength)) ?? 1;
-  return call.outcome(entrypoint, succeeded !== 0);
+  const status = returned(() => run(call.operation.byteLength, call.request.payload.byteLength)) ?? 1;
+  return call.outcome(entrypoint, status);
 }

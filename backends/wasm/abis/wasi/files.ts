@@ -54,6 +54,8 @@ export function write(call: WasiCall, descriptor: number, buffers: number, count
     output.write(call.memory.slice(list.getUint32(at, true), length, "a buffer to write"));
     written += length;
   }
+  // Here, and not where a line is logged: that may be when the call has ended, and nobody can pay any more.
+  call.guest.fuel.chargeText(written);
   call.memory.setU32(pointer, written, "the number of bytes written");
   return errno.success;
 }

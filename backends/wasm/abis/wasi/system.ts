@@ -29,9 +29,18 @@ function eachChunk(target: Uint8Array<ArrayBuffer>, fill: (chunk: Uint8Array<Arr
   for (let at = 0; at < target.byteLength; at += maxChunkBytes) fill(target.subarray(at, at + maxChunkBytes));
 }
 
-/** Random bytes that are the same for the same seed: AES-256 in counter mode over zeros, the key being the seed's SHA-256. */
-export function seededRandom(seed: string): WasiSystem["fillRandom"] {
-  const key = createHash("sha256").update("millrace wasi random\0").update(seed).digest();
+/** What random numbers are drawn for: to make an instance, which may serve more than one call, or for the call itself. */
+export type RandomPurpose = "Instance" | "Call";
+
+/** So that a call does not draw again what making its instance has drawn. */
+const seedMarks: Readonly<Record<RandomPurpose, string>> = {
+  Instance: "millrace wasi random of an instance\0",
+  Call: "millrace wasi random\0",
+};
+
+/** Random bytes that are the same for the same seed and purpose: AES-256 in counter mode over zeros, the key being their SHA-256. */
+export function seededRandom(seed: string, purpose: RandomPurpose): WasiSystem["fillRandom"] {
+  const key = createHash("sha256").update(seedMarks[purpose]).update(seed).digest();
   const stream = createCipheriv("aes-256-ctr", key, new Uint8Array(16));
   return (target) => eachChunk(target, (chunk) => chunk.set(stream.update(new Uint8Array(chunk.byteLength))));
 }

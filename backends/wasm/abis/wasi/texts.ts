@@ -16,7 +16,7 @@ export function environment(call: WasiCall): string[] {
 /** `args_sizes_get`, `environ_sizes_get` */
 export function sizes(call: WasiCall, texts: readonly string[], count: number, bytes: number): number {
   call.memory.setU32(count, texts.length, "the number of texts");
-  call.memory.setU32(bytes, terminated(texts).byteLength, "the bytes of texts");
+  call.memory.setU32(bytes, terminated(call, texts).byteLength, "the bytes of texts");
   return errno.success;
 }
 
@@ -29,11 +29,13 @@ export function give(call: WasiCall, texts: readonly string[], pointers: number,
     list.writeUInt32LE(at >>> 0, index * pointerBytes);
     at += Buffer.byteLength(text) + 1;
   });
-  call.memory.write(terminated(texts), buffer, "a buffer for texts");
+  call.memory.write(terminated(call, texts), buffer, "a buffer for texts");
   call.memory.write(list, pointers, "a list of pointers");
   return errno.success;
 }
 
-function terminated(texts: readonly string[]): Buffer {
-  return Buffer.from(texts.map((text) => `${text}\0`).join(""));
+function terminated(call: WasiCall, texts: readonly string[]): Buffer {
+  const bytes = Buffer.from(texts.map((text) => `${text}\0`).join(""));
+  call.guest.fuel.chargeText(bytes.byteLength);
+  return bytes;
 }

@@ -1,7 +1,7 @@
 import type { GuestCall } from "../guest-call.ts";
 import type { GuestMemory } from "../guest-memory.ts";
 import { OutputLines } from "./output-lines.ts";
-import { seededRandom, type WasiSystem } from "./system.ts";
+import { type RandomPurpose, seededRandom, type WasiSystem } from "./system.ts";
 
 /** The file descriptors that are open: input, which is empty, and two for output. */
 export const standardInput = 0;
@@ -17,13 +17,18 @@ export class WasiCall {
   readonly #instanceStartMs: number;
   readonly #callStartMs: number;
   readonly #outputs = new Map<number, OutputLines>();
+  #randomPurpose: RandomPurpose;
   #fillRandom: WasiSystem["fillRandom"] | undefined;
 
-  /** @param instanceStartMs by `system.monotonicNow`: that clock must not go back when an instance serves another call */
-  constructor(guest: GuestCall, system: WasiSystem, instanceStartMs: number) {
+  /**
+   * @param instanceStartMs by `system.monotonicNow`: that clock must not go back when an instance serves another call
+   * @param randomPurpose of what the guest draws until {@link beginCall}
+   */
+  constructor(guest: GuestCall, system: WasiSystem, instanceStartMs: number, randomPurpose: RandomPurpose = "Call") {
     this.guest = guest;
     this.system = system;
     this.#instanceStartMs = instanceStartMs;
+    this.#randomPurpose = randomPurpose;
     this.#callStartMs = system.monotonicNow();
   }
 
@@ -47,7 +52,7 @@ export class WasiCall {
     if (descriptor !== standardOutput && descriptor !== standardError) return undefined;
     let output = this.#outputs.get(descriptor);
     if (output === undefined) {
-      output = new OutputLines((text) => this.guest.log(text));
+      output = new OutputLines((text) => this.guest.logPaid(text));
       this.#outputs.set(descriptor, output);
     }
     return output;
@@ -62,6 +67,12 @@ export class WasiCall {
     this.#fillRandom(target);
   }
 
+  /** The instance is made: what a seed gives from now on is the same whether that was for this call or for one before. */
+  beginCall(): void {
+    this.#randomPurpose = "Call";
+    this.#fillRandom = undefined;
+  }
+
   /** The call is over: lines that were not ended are logged as they are. */
   flush(): void {
     for (const output of this.#outputs.values()) output.flush();
@@ -69,6 +80,6 @@ export class WasiCall {
 
   #random(): WasiSystem["fillRandom"] {
     const { randomSeed } = this.guest.request.capabilities;
-    return randomSeed === undefined ? this.system.fillRandom : seededRandom(randomSeed);
+    return randomSeed === undefined ? this.system.fillRandom : seededRandom(randomSeed, this.#randomPurpose);
   }
 }

@@ -19,8 +19,9 @@ export class BlockTypes {
   /** To be appended to the type section. */
   readonly added: number[][];
   readonly #declared: number;
-  /** By what a function gives, of several results. */
-  readonly #known = new Map<string, readonly number[]>();
+  /** By what a function gives, of several results; and by its type, as long ones are not to be compared for each function. */
+  readonly #byResults = new Map<string, readonly number[]>();
+  readonly #byType = new Map<FunctionType, readonly number[]>();
 
   /** @param declared the module's own types @param first the entry that stands before all others */
   constructor(declared: readonly FunctionType[], first: number[]) {
@@ -29,16 +30,23 @@ export class BlockTypes {
   }
 
   /** The type of a block that takes nothing and gives what the function gives, as code has it. */
-  of({ results }: FunctionType): readonly number[] {
-    const [only] = results;
+  of(type: FunctionType): readonly number[] {
+    const [only] = type.results;
     if (only === undefined) return emptyBlock;
-    if (results.length === 1) return [valueTypeCodes[only]];
-    const key = results.join();
-    const known = this.#known.get(key);
+    if (type.results.length === 1) return [valueTypeCodes[only]];
+    const known = this.#byType.get(type) ?? this.#ofResults(type.results);
+    this.#byType.set(type, known);
+    return known;
+  }
+
+  #ofResults(results: readonly ValueType[]): readonly number[] {
+    const codes = results.map((result) => valueTypeCodes[result]);
+    const key = String.fromCharCode(...codes);
+    const known = this.#byResults.get(key);
     if (known !== undefined) return known;
     const type = signedLeb128(BigInt(this.#declared + this.added.length));
-    this.added.push([functionForm, 0, ...leb128(results.length), ...results.map((result) => valueTypeCodes[result])]);
-    this.#known.set(key, type);
+    this.added.push([functionForm, 0, ...leb128(codes.length), ...codes]);
+    this.#byResults.set(key, type);
     return type;
   }
 }

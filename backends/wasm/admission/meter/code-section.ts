@@ -42,6 +42,9 @@ function contextOf(shape: ModuleShape): ModuleContext {
   return {
     types: shape.types,
     importedFunctions: imported.length,
+    vectorTypes: new Set(
+      shape.types.filter(({ params, results }) => params.includes("v128") || results.includes("v128")),
+    ),
     functionType: (index) =>
       index < imported.length ? imported[index]?.type : shape.types[shape.functions[index - imported.length] ?? -1],
   };

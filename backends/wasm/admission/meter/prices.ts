@@ -17,8 +17,6 @@ export const localsPerUnit = 4;
 
 /** Of memory that is filled, copied or grown by, how many bytes cost one unit, as a power of two. */
 export const bytesPerUnitLog2 = 4;
-/** For a page of memory, which has 2^16 bytes, as a power of two. */
-export const unitsPerPageLog2 = 16 - bytesPerUnitLog2;
 /** For one element of a table that is filled, copied or grown by, as a power of two. */
 export const unitsPerElementLog2 = 2;
 

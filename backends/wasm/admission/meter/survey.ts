@@ -3,13 +3,15 @@ import { OperandStack, type TypeLookup } from "../../binary/operand-stack.ts";
 import type { BinaryReader } from "../../binary/reader.ts";
 import type { FunctionType } from "../../binary/shape.ts";
 import { type Charge, Charges } from "./charges.ts";
-import { frameBytes } from "./frames.ts";
+import { frameBytes, slotBytes } from "./frames.ts";
 import { type Payments, payments } from "./payments.ts";
 import { functionEntry, lengthOf, localsPerUnit, priceOf } from "./prices.ts";
 
 /** The module around a body. */
 export interface ModuleContext extends TypeLookup {
   readonly importedFunctions: number;
+  /** The types that have vectors in them: found once, as a module may have a million functions of one long type. */
+  readonly vectorTypes: ReadonlySet<FunctionType>;
   /** Absent while it is being found out. */
   readonly prepaid?: Payments;
 }
@@ -55,7 +57,8 @@ export function survey(code: BinaryReader, type: FunctionType, context: ModuleCo
   }
   const charges = walk.charges.finish();
   const counted = type.params.length + locals.count;
-  const hasVectors = walk.hasVectors || locals.hasVectors || [...type.params, ...type.results].includes("v128");
+  const hasVectors = walk.hasVectors || locals.hasVectors || context.vectorTypes.has(type);
+  const bytesPerSlot = hasVectors ? slotBytes.vector : slotBytes.number;
   return {
     type,
     groupsStart,
@@ -63,7 +66,7 @@ export function survey(code: BinaryReader, type: FunctionType, context: ModuleCo
     codeStart,
     locals: counted,
     charges,
-    frameBytes: frameBytes(counted + walk.stack.maxHeight + walk.maxArity, instructions, hasVectors),
+    frameBytes: frameBytes(counted + walk.stack.maxHeight + walk.maxArity, instructions, bytesPerSlot),
     callsOn: walk.callsOn,
     soleLoop: walk.outerLoops === 1 ? walk.loopStart : undefined,
     leapsOut: walk.leapsOut,

@@ -64,7 +64,12 @@ export class Authorizer {
     const { reference } = asked;
     const realm = URL.parse(parameters.get("realm") ?? "");
     if (realm === null) throw untrue(reference, "asks for a token and does not say of whom.");
-    const response = await this.#askFor(realm, questionOf(parameters, reference), asked.credential, signal);
+    const response = await this.#askFor(realm, questionOf(parameters, reference), asked.credential, signal).catch(
+      (thrown: unknown) => {
+        signal.throwIfAborted();
+        throw unreachable(thrown, reference, realm);
+      },
+    );
     const { status } = response;
     if (status === 400 || status === 401 || status === 403 || status === 404) {
       await response.discard();
@@ -97,6 +102,18 @@ export class Authorizer {
       credential === undefined ? {} : { authorization: basicOf(credential).header };
     return this.#network.request(url, { field, headers, signal });
   }
+}
+
+/** The user has never seen that server's URL: the registry names it. */
+function unreachable(thrown: unknown, { registry }: OciReference, realm: URL): unknown {
+  if (!(thrown instanceof MillraceError)) return thrown;
+  const { code, message, retryAfterMs } = thrown;
+  const said = message.startsWith(`${field}: `) ? message.slice(field.length + 2) : message;
+  return new MillraceError(
+    code,
+    `${field}: ${registry} has its tokens made out by the authorization server ${realm.origin}, which cannot be asked: ${said}`,
+    { cause: thrown, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) },
+  );
 }
 
 /**

@@ -45,16 +45,14 @@ export async function failureOf(response: NetworkResponse, asked: Asked, nowMs: 
   const { reference, what } = asked;
   if (status === 404) return notFound(reference, what, answered);
   if (status === 401 || status === 403) return refused(asked, answered);
-  if (status === 429) {
-    const wait = retryAfterMs(headers["retry-after"], nowMs);
-    const mend = "Use credentials (spec.wasm.pullSecretRef), a mirror, or pullPolicy IfNotPresent.";
-    return new MillraceError(
-      "Unavailable",
-      `${field}: ${reference.registry} gives nobody more for now (${answered}), asked for ${what}. ${mend}`,
-      wait === undefined ? {} : { retryAfterMs: wait },
-    );
-  }
-  return untrue(reference, `answered ${answered}, asked for ${what}.`);
+  const wait = retryAfterMs(headers["retry-after"], nowMs);
+  return new MillraceError(
+    "Unavailable",
+    status === 429
+      ? `${field}: ${reference.registry} gives nobody more for now (${answered}), asked for ${what}. Use credentials (spec.wasm.pullSecretRef), a mirror, or pullPolicy IfNotPresent.`
+      : untrue(reference, `answered ${answered}, asked for ${what}.`).message,
+    wait === undefined ? {} : { retryAfterMs: wait },
+  );
 }
 
 /** Nobody may have it with these credentials, or without any. */

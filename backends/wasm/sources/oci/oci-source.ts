@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { MillraceError } from "../../../../engine/errors.ts";
+import { SourceRefusal } from "../../../source-refusal.ts";
 import type { FoundSignatures } from "../../verify/check.ts";
 import type { RemoteSource, Resolution } from "../source.ts";
 import type { Credential } from "./auth.ts";
@@ -12,11 +13,14 @@ export interface OciSourceOptions {
   readonly reference: OciReference;
   /** Absent: as anybody could. */
   readonly credential: Credential | undefined;
+  /** The Secret that was looked into for it; absent: the Processor names none. */
+  readonly pullSecret?: string;
 }
 
 /** The source that a reference of a registry is. */
 export function ociSource(options: OciSourceOptions): RemoteSource {
   const { registry, reference, credential } = options;
+  const named = <T>(work: Promise<T>) => work.catch((error: unknown) => Promise.reject(namingSecret(error, options)));
   const text = formatReference(reference);
   return {
     kind: "Remote",
@@ -24,17 +28,31 @@ export function ociSource(options: OciSourceOptions): RemoteSource {
     reference: `oci ${text}`,
     moves: reference.digest === undefined && reference.tag === "latest",
     credentials: hashOf(credential),
-    async resolve(known, signal) {
-      if (known !== undefined && known.version === (await registry.resolveDigest(reference, credential, signal))) {
-        return known;
-      }
-      return resolutionOf(await registry.resolve(reference, credential, signal));
-    },
+    resolve: (known, signal) => named(resolve(options, known, signal)),
     async fetch(resolution, signal) {
-      return { bytes: await registry.pull(moduleOf(resolution, reference), credential, signal), resolution };
+      const bytes = await named(registry.pull(moduleOf(resolution, reference), credential, signal));
+      return { bytes, resolution };
     },
-    signatures: (resolution, signal) => signaturesOf(options, resolution, signal),
+    signatures: (resolution, signal) => named(signaturesOf(options, resolution, signal)),
   };
+}
+
+async function resolve(
+  { registry, reference, credential }: OciSourceOptions,
+  known: Resolution | undefined,
+  signal: AbortSignal,
+): Promise<Resolution> {
+  if (known !== undefined && known.version === (await registry.resolveDigest(reference, credential, signal))) {
+    return known;
+  }
+  return resolutionOf(await registry.resolve(reference, credential, signal));
+}
+
+/** The registry's refusal speaks of the field; which Secret that names is known here. */
+function namingSecret(error: unknown, { credential, pullSecret, reference }: OciSourceOptions): unknown {
+  if (!(error instanceof SourceRefusal) || error.refusal !== "Unauthorized" || pullSecret === undefined) return error;
+  const has = credential === undefined ? `has no entry for ${reference.registry}` : "is the one that was used";
+  return new SourceRefusal(error.refusal, `${error.message} The Secret ${pullSecret} ${has}.`);
 }
 
 async function signaturesOf(

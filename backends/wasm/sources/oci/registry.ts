@@ -1,11 +1,13 @@
 import { MillraceError } from "../../../../engine/errors.ts";
 import { readBody } from "../../network/body.ts";
 import type { NetworkResponse } from "../../network/network.ts";
+import { modulePace, type Pace, paced } from "../../network/pace.ts";
 import type { SimpleSignature } from "../../verify/simple-signing.ts";
+import { Digest } from "../digest.ts";
 import { moduleTooLarge } from "../source.ts";
 import type { Credential } from "./auth.ts";
 import { RegistryConnection, type RegistryNetwork, type RegistryRequest } from "./connection.ts";
-import { digestOf, isDigest } from "./digest.ts";
+import { isDigest } from "./digest.ts";
 import { field, unfit, untrue } from "./failures.ts";
 import { readLayer } from "./image-layer.ts";
 import { chooseLayer, choosePlatform, type Layout } from "./layout.ts";
@@ -30,8 +32,8 @@ export interface OciRegistryOptions {
   readonly now: () => number;
   /** For one manifest, all of its requests together; default 30 s. */
   readonly manifestTimeoutMs?: number;
-  /** For one layer; default 5 min. */
-  readonly layerTimeoutMs?: number;
+  /** For one layer; default {@link modulePace}. */
+  readonly layerPace?: Pace;
 }
 
 const maxManifestBytes = 4 * 1024 * 1024;
@@ -49,13 +51,13 @@ export class OciRegistry {
   readonly #connection: RegistryConnection;
   readonly #maxModuleBytes: number;
   readonly #manifestTimeoutMs: number;
-  readonly #layerTimeoutMs: number;
+  readonly #layerPace: Pace;
 
   constructor(network: RegistryNetwork, options: OciRegistryOptions) {
     this.#connection = new RegistryConnection(network, options.now);
     this.#maxModuleBytes = options.maxModuleBytes;
     this.#manifestTimeoutMs = options.manifestTimeoutMs ?? 30_000;
-    this.#layerTimeoutMs = options.layerTimeoutMs ?? 5 * 60_000;
+    this.#layerPace = options.layerPace ?? modulePace;
   }
 
   /**
@@ -105,7 +107,7 @@ export class OciRegistry {
     // Others of the image's files beside it, and a tar's own bytes.
     const maxLayerBytes = layout === "Wasm" ? maxModuleBytes : 2 * maxModuleBytes;
     if (layer.size > maxLayerBytes) throw moduleTooLarge(`OCI ${module.reference}`, layer.size, maxLayerBytes);
-    const bytes = await this.#blob(layer, repository, credential, this.#layerTimeoutMs, signal);
+    const bytes = await this.#blob(layer, repository, credential, signal);
     if (layout === "Wasm") return bytes;
     const content = await readLayer(bytes, repository, { maxModuleBytes, maxLayerBytes }, signal);
     if (content.byteLength <= maxModuleBytes) return content;
@@ -137,7 +139,7 @@ export class OciRegistry {
     for (const layer of signed.slice(0, maxSignatures)) {
       const signature = layer.annotations[signatureAnnotation];
       if (signature === undefined) continue;
-      const payload = await this.#blob(layer, kept, credential, this.#manifestTimeoutMs, signal);
+      const payload = await this.#blob(layer, kept, credential, signal);
       signatures.push({ payload, signature });
     }
     return signatures;
@@ -148,10 +150,12 @@ export class OciRegistry {
     return await this.#within(this.#manifestTimeoutMs, request, signal, async (inTime) => {
       const response = await this.#connection.request(request, inTime);
       const { headers } = response;
-      const bytes = await readBody(response, maxManifestBytes, (size) => manifestTooLarge(reference, size));
       const said = headers["docker-content-digest"];
       const expected = reference.digest ?? (said !== undefined && isDigest(said) ? said : undefined);
-      const digest = digestOf(bytes, expected);
+      const computed = new Digest(expected);
+      const tooLarge = (size: number) => manifestTooLarge(reference, size);
+      const bytes = await readBody(response, maxManifestBytes, tooLarge, (chunk) => computed.add(chunk));
+      const digest = computed.end();
       if (expected !== undefined && digest !== expected) {
         throw untrue(reference, `gave a manifest whose digest is ${digest}, not ${expected}.`);
       }
@@ -175,19 +179,24 @@ export class OciRegistry {
     descriptor: Pick<Descriptor, "digest" | "size">,
     reference: OciReference,
     credential: Credential | undefined,
-    timeoutMs: number,
     signal: AbortSignal,
   ): Promise<Uint8Array> {
     const { digest, size } = descriptor;
     const what = `the layer ${digest} of ${formatReference(reference)}`;
     const path = `blobs/${digest}`;
     const request = { reference, what, credential, method: "GET", path, accept: "*/*" } as const;
-    return await this.#within(timeoutMs, request, signal, async (inTime) => {
+    const tooSlow = (bytes: number, why: Error) =>
+      untrue(reference, `gave ${what} too slowly: ${bytes} bytes, ${why.message}.`, why);
+    return await paced(this.#layerPace, signal, tooSlow, async (inTime, came) => {
       const response = await this.#connection.request(request, inTime);
-      const bytes = await readBody(response, size, () =>
-        untrue(reference, `gave more than the ${size} bytes of ${what}.`),
-      );
-      return verified(bytes, descriptor, reference, response);
+      const found = new Digest(digest);
+      const tooLarge = () => untrue(reference, `gave more than the ${size} bytes of ${what}.`);
+      const bytes = await readBody(response, size, tooLarge, (chunk) => {
+        came(chunk);
+        found.add(chunk);
+      });
+      verify(bytes.byteLength, found.end(), descriptor, reference, response);
+      return bytes;
     });
   }
 
@@ -222,19 +231,16 @@ function manifestTooLarge(reference: OciReference, bytes: number): MillraceError
   );
 }
 
-function verified(
-  bytes: Uint8Array,
+function verify(
+  bytes: number,
+  found: string,
   { digest, size }: Pick<Descriptor, "digest" | "size">,
   reference: OciReference,
   { url }: NetworkResponse,
-): Uint8Array {
-  if (bytes.byteLength !== size) {
-    throw untrue(
-      reference,
-      `gave ${bytes.byteLength} of the ${size} bytes of the layer ${digest} (from ${url.origin}).`,
-    );
+): void {
+  if (bytes !== size) {
+    throw untrue(reference, `gave ${bytes} of the ${size} bytes of the layer ${digest} (from ${url.origin}).`);
   }
-  const found = digestOf(bytes, digest);
-  if (found === digest) return bytes;
+  if (found === digest) return;
   throw untrue(reference, `gave a layer whose digest is ${found}, not ${digest} (from ${url.origin}).`);
 }

@@ -1,4 +1,4 @@
-// The Direct ABI of Millrace, for AssemblyScript. The whole contract is in docs/wasm.md.
+// The Direct ABI of Millrace, for AssemblyScript. The whole contract is in docs/wasm-authors.md.
 
 @external("millrace", "content_type")
 declare function hostContentType(buffer: usize, capacity: u32): u32;
@@ -23,10 +23,17 @@ declare function hostLog(text: usize, length: u32): void;
 
 let answered = false;
 
-/** A call's memory is free again when the next one comes: only then has the host read the result. No global may hold an object. */
-export function millrace_alloc(length: u32): usize {
+/**
+ * A call's memory is free again when the next one comes: only then has the host read the result. To be called first by the
+ * entrypoint: for an empty input nothing is allocated before. No global may hold an object.
+ */
+export function begin(): void {
   if (answered) heap.reset();
   answered = false;
+}
+
+export function millrace_alloc(length: u32): usize {
+  begin();
   return heap.alloc(length);
 }
 

@@ -1,10 +1,11 @@
 // Counts the lines and words of a text. The option `minimum` is how many words there must be.
 
-import { fail, log, options, result, setMetadata } from "./millrace";
+import { begin, fail, log, options, result, setMetadata } from "./millrace";
 
 export { millrace_alloc } from "./millrace";
 
 export function process(pointer: usize, length: u32): u64 {
+  begin();
   let lines: u32 = 0;
   let words: u32 = 0;
   let inside = false;

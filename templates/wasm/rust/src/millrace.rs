@@ -1,4 +1,4 @@
-//! The Direct ABI of Millrace, for Rust. The whole contract is in docs/wasm.md.
+//! The Direct ABI of Millrace, for Rust. The whole contract is in docs/wasm-authors.md.
 #![allow(dead_code)]
 
 use std::cell::RefCell;

@@ -242,11 +242,16 @@ describe("the network of a guest in a worker", () => {
       { url: "http://user:word@api.test/" },
       { method: "GET / HTTP/1.1\r\nx: y\r\n\r\nGET" },
       { method: "CONNECT" },
+      { method: "TRACE" },
+      { method: "track" },
+      { url: "file:///etc/passwd" },
       { method: "" },
       { headers: { "x y": "z" } },
       { headers: { x: "y\r\nhost: evil.test" } },
     ]);
-    expect(results.map(({ code }) => code)).to.deep.equal(Array(8).fill("InvalidInput"));
+    expect(results.map(({ code }) => code)).to.deep.equal(Array(11).fill("InvalidInput"));
+    for (const index of [4, 5, 6]) expect(results[index]?.message).to.include("may not be sent");
+    expect(results[7]?.message).to.include("file:///etc/passwd").and.not.include("null");
     const [large] = await ask([{ headers: { x: "y".repeat(40_000) } }]);
     expect(large?.code).to.equal("PayloadTooLarge");
     expect(seen).to.deep.equal([]);

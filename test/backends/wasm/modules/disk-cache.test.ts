@@ -1,7 +1,7 @@
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readdir, readFile, rm, truncate, utimes, writeFile } from "node:fs/promises";
+import { existsSync, lstatSync } from "node:fs";
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, truncate, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
@@ -29,9 +29,9 @@ describe("The cache of modules on disk", function () {
   });
   afterEach(() => rm(root, { recursive: true, force: true }));
 
-  function cacheOf(maxBytes = 250, dir = join(root, "cache")): DiskCache {
-    const folder = new CacheFolder({ dir, clock, warn: (message) => warnings.push(message) });
-    return new DiskCache({ folder, maxBytes, maxModuleBytes: 1000 });
+  function cacheOf(maxBytes = 250, settled?: Promise<void>): DiskCache {
+    const folder = new CacheFolder({ dir: join(root, "cache"), clock, warn: (message) => warnings.push(message) });
+    return new DiskCache({ folder, maxBytes, maxModuleBytes: 1000, ...(settled && { settled }) });
   }
 
   async function write(cache: DiskCache, bytes: Uint8Array): Promise<string> {
@@ -88,6 +88,26 @@ describe("The cache of modules on disk", function () {
     expect(await stored()).to.equal(2);
   });
 
+  it("drops nothing until all have been loaded that may need it, and then what none of them did", async () => {
+    const before = cacheOf(1000);
+    const digests = [];
+    for (let index = 0; index < 6; index++) digests.push(await write(before, content(index)));
+    const { promise: settled, resolve: settle } = Promise.withResolvers<void>();
+    const cache = cacheOf(250, settled);
+    const pin = cache.pin(digests[0] ?? "");
+    await write(cache, content(6));
+    expect(await stored()).to.equal(7);
+    expect(cache.stats).to.include({ bytes: 700, evictions: 0 });
+    settle();
+    await settled;
+    await cache[Symbol.asyncDispose]();
+    expect(cache.stats).to.include({ bytes: 200, evictions: 5 });
+    expect((await readdir(join(root, "cache/sha256"))).sort()).to.deep.equal(
+      [digests[0] ?? "", digestOf(content(6))].map((digest) => digest.slice("sha256:".length)).sort(),
+    );
+    pin[Symbol.dispose]();
+  });
+
   it("counts giving a pin back as a use", async () => {
     const cache = cacheOf();
     const one = await write(cache, content(1));
@@ -131,6 +151,75 @@ describe("The cache of modules on disk", function () {
       expect(await read(cache, digest)).to.deep.equal(content(1));
     });
   }
+
+  for (const [what, put] of [
+    ["a link to a device that never ends", (path: string) => symlink("/dev/zero", path)],
+    ["a link to the very module", (path: string) => symlink(join(root, "module"), path)],
+    ["a link that leads nowhere", (path: string) => symlink("nowhere", path)],
+    ["a pipe that nobody writes to", (path: string) => Promise.resolve(execFileSync("mkfifo", [path]))],
+    ["a folder without anything in it", (path: string) => mkdir(path)],
+    ["a file of 20 GiB", (path: string) => writeFile(path, "").then(() => truncate(path, 20 * 2 ** 30))],
+  ] as const) {
+    it(`reads nothing of ${what}, takes it away, and keeps the module in its place`, async () => {
+      const before = cacheOf();
+      const digest = await write(before, content(1));
+      await writeFile(join(root, "module"), content(1));
+      await rm(pathOf(digest));
+      await put(pathOf(digest));
+      const residentBytes = process.memoryUsage().rss;
+      const cache = cacheOf();
+      const startMs = performance.now();
+      expect(await read(cache, digest)).to.equal(undefined);
+      expect(performance.now() - startMs).to.be.below(1000);
+      expect(process.memoryUsage().rss - residentBytes).to.be.below(50 * 2 ** 20);
+      expect(lstatSync(pathOf(digest), { throwIfNoEntry: false })).to.equal(undefined);
+      await put(pathOf(digest));
+      await write(cache, content(1));
+      expect(await read(cache, digest)).to.deep.equal(content(1));
+      expect(new Uint8Array(await readFile(join(root, "module")))).to.deep.equal(content(1));
+      expect(warnings).to.deep.equal([]);
+    });
+  }
+
+  it("leaves a folder with something in it where it is, names it, and goes on with the others", async () => {
+    const cache = cacheOf();
+    const [one, two] = [await write(cache, content(1)), digestOf(content(2))];
+    await mkdir(join(pathOf(two), "of-somebody"), { recursive: true });
+    expect(await read(cache, two)).to.equal(undefined);
+    await write(cache, content(2));
+    expect(warnings).to.have.length(1);
+    expect(warnings[0]).to.include(pathOf(two)).and.not.include("cannot be used");
+    expect(await readdir(pathOf(two))).to.deep.equal(["of-somebody"]);
+    expect(await read(cache, one)).to.deep.equal(content(1));
+  });
+
+  it("counts neither links nor pipes nor folders, and drops no module for a file that can be none", async () => {
+    const before = cacheOf();
+    const digests = [await write(before, content(1)), await write(before, content(2))];
+    await writeFile(join(root, "large"), content(3, 900));
+    await symlink(join(root, "large"), join(root, "cache/sha256/link"));
+    execFileSync("mkfifo", [join(root, "cache/sha256/pipe")]);
+    await mkdir(join(root, "cache/sha256/folder"));
+    await writeFile(join(root, "cache/sha256/huge"), "");
+    await truncate(join(root, "cache/sha256/huge"), 20 * 2 ** 30);
+    const cache = cacheOf();
+    await cache[Symbol.asyncDispose]();
+    expect(cache.stats).to.include({ bytes: 200, evictions: 0 });
+    for (const digest of digests) expect(await cache.has(digest)).to.equal(true);
+    expect(existsSync(join(root, "cache/sha256/huge"))).to.equal(false);
+  });
+
+  it("uses its folder though somebody put links, pipes and folders where it writes", async () => {
+    const temporary = join(root, "cache/tmp");
+    await mkdir(join(temporary, "folder/in-it"), { recursive: true });
+    execFileSync("mkfifo", [join(temporary, "pipe")]);
+    await symlink("/dev/zero", join(temporary, "link"));
+    nowMs += 3_600_000;
+    const cache = cacheOf();
+    const digest = await write(cache, content(1));
+    expect(await read(cache, digest)).to.deep.equal(content(1));
+    expect(await readdir(temporary)).to.deep.equal(["folder"]);
+  });
 
   it("removes what a process left that ended while it wrote, and nothing that may be being written", async () => {
     const temporary = join(root, "cache/tmp");

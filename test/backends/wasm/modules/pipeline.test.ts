@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -45,8 +45,10 @@ describe("The pipeline of WASM modules", function () {
     root = await mkdtemp(join(tmpdir(), "millrace-pipeline-"));
     served = directModule();
     requests = 0;
-    server = createServer((_request, response) => {
+    server = createServer(({ url = "" }, response) => {
       requests += 1;
+      const [, index] = /many(\d+)/.exec(url) ?? [];
+      if (index !== undefined) served = padded(Number(index), 305_000);
       response.setHeader("etag", `"${digestOf(served)}"`);
       response.end(served);
     });
@@ -114,6 +116,36 @@ describe("The pipeline of WASM modules", function () {
     // One asked what is there, one fetched it.
     expect(requests).to.equal(2);
     expect(backend.stats.modules).to.include({ misses: 1, refused: 1, refusals: 1, modules: 0 });
+  });
+
+  it("keeps all modules that load at the same time, though they are more than the cache may have, and finds them after a restart", async () => {
+    const many = Array.from({ length: 30 }, (_, index) =>
+      spec({
+        source: { kind: "HTTP", url: `http://127.0.0.1:${port()}/many${index}.wasm` },
+        limits: { maxMemoryBytes: mebibyte, fuel },
+      }),
+    );
+    const small = { cacheDiskBytes: 2 * mebibyte, maxWorkers: 2 };
+    const loadAll = async (backend: WasmBackend) => {
+      const processors = await Promise.all(many.map((one) => backend.load(one, never)));
+      const files = await readdir(join(root, "cache/sha256"));
+      expect(files).to.have.members(processors.map(({ digests: [digest = ""] }) => digest.slice("sha256:".length)));
+      await Promise.all(processors.map((processor) => processor[Symbol.asyncDispose]()));
+    };
+    {
+      await using backend = start(small);
+      await loadAll(backend);
+      expect(backend.stats.disk).to.include({ evictions: 0 });
+    }
+    requests = 0;
+    const { promise: settled, resolve: settle } = Promise.withResolvers<void>();
+    await using restarted = start({ ...small, settled });
+    await loadAll(restarted);
+    expect(requests).to.equal(0);
+    expect(restarted.stats.disk).to.include({ hits: 30, misses: 0, evictions: 0 });
+    settle();
+    await restarted[Symbol.asyncDispose]();
+    expect(restarted.stats.disk?.bytes).to.be.at.most(2 * mebibyte);
   });
 
   it("keeps memory and disk flat over 200 modules that go through a cache of 20 MB", async () => {

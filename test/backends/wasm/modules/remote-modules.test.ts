@@ -1,8 +1,9 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { execFileSync } from "node:child_process";
+import { mkdir, mkdtemp, readdir, rm, symlink, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
-import type { WasmPullPolicy } from "../../../../backends/backend.ts";
+import type { ResolvedSource, WasmPullPolicy } from "../../../../backends/backend.ts";
 import { CacheFolder } from "../../../../backends/wasm/modules/cache-folder.ts";
 import { DiskCache } from "../../../../backends/wasm/modules/disk-cache.ts";
 import { References } from "../../../../backends/wasm/modules/references.ts";
@@ -97,6 +98,7 @@ describe("WASM modules from behind the network", () => {
       pin: undefined,
       key: undefined,
       isAtHand: () => false,
+      hold: () => undefined,
       ...changes,
     };
   }
@@ -104,6 +106,40 @@ describe("WASM modules from behind the network", () => {
   const take = (policy?: WasmPullPolicy, changes?: Partial<RemoteRequest>) =>
     remote.take(request(policy, changes), never);
   const code = async (taken: Promise<unknown>) => (await rejection(taken)).code;
+
+  it("are held from before they are read or written, so that nothing else takes their place", async () => {
+    const held: string[] = [];
+    const hold = (digest: string) => held.push(digest);
+    await take("IfNotPresent", { hold });
+    expect(held).to.deep.equal([digestOf(one)]);
+    restart();
+    await take("IfNotPresent", { hold, isAtHand: () => true });
+    expect(held.slice(1)).to.deep.equal([digestOf(one)]);
+    registry.bytes = two;
+    await take("Always", { hold });
+    expect(held.slice(2)).to.deep.equal([digestOf(two)]);
+  });
+
+  for (const [what, put] of [
+    ["a link to a device that never ends", (path: string) => symlink("/dev/zero", path)],
+    ["a pipe", (path: string) => Promise.resolve(execFileSync("mkfifo", [path]))],
+    ["a folder", (path: string) => mkdir(path)],
+    ["20 GiB", (path: string) => writeFile(path, "").then(() => truncate(path, 20 * 2 ** 30))],
+  ] as const) {
+    it(`are fetched anew where what was noted of them is ${what}`, async () => {
+      await take("IfNotPresent");
+      const [record = ""] = await readdir(join(root, "references"));
+      await rm(join(root, "references", record));
+      await put(join(root, "references", record));
+      for (const times of [2, 2]) {
+        restart();
+        const startMs = performance.now();
+        expect((await take("IfNotPresent")).digest).to.equal(digestOf(one));
+        expect(performance.now() - startMs).to.be.below(1000);
+        expect(registry.resolves).to.equal(times);
+      }
+    });
+  }
 
   it("are fetched, and found in the cache after a restart without a question, if they need only be present", async () => {
     expect(await take("IfNotPresent")).to.deep.equal({
@@ -157,6 +193,43 @@ describe("WASM modules from behind the network", () => {
     registry.bytes = two;
     expect((await remote.resolve(request("Always"), never)).version).not.to.equal(resolved.version);
     expect(await remote.resolve(request("IfNotPresent"), never)).to.deep.equal({ version: "oci registry/words:1" });
+  });
+
+  it("are asked for once a minute, and no more often, for a hundred Processors that name the same", async () => {
+    let nowMs = 0;
+    const clock = { now: () => 0, monotonic: () => nowMs };
+    remote = new RemoteModules({ references: new References(undefined), disk: undefined, clock });
+    const names = Array.from({ length: 100 }, (_, index) => `words-${index}`);
+    const ask = (processor: string, before?: ResolvedSource) =>
+      remote.resolve(request("Always", { processor }), never, before);
+    const told = await Promise.all(names.map((name) => ask(name)));
+    expect(registry.resolves).to.equal(1);
+    const due = new Map(names.map((name, index) => [name, 48_000 + index * 240] as const));
+    for (let seconds = 48; seconds < 648; seconds++) {
+      nowMs = seconds * 1000;
+      for (const [name, atMs] of due) {
+        if (atMs > nowMs) continue;
+        const { checkAgainMs = 0 } = await ask(name, told[0]);
+        // Nobody hears later of what has moved for that others are asked in its place.
+        expect(checkAgainMs).to.be.within(15_000, 60_000);
+        due.set(name, nowMs + 0.8 * checkAgainMs);
+      }
+    }
+    expect(registry.resolves).to.be.within(10, 14);
+  });
+
+  it("are asked for at once where a Processor is new, whatever another was told, and never by others' word", async () => {
+    const before = await remote.resolve(request("Always"), never);
+    registry.bytes = two;
+    const fresh = await remote.resolve(request("Always", { processor: "new" }), never);
+    expect(fresh.version).not.to.equal(before.version);
+    expect(registry.resolves).to.equal(2);
+    expect((await remote.resolve(request("Always"), never, before)).version).to.equal(fresh.version);
+    expect(registry.resolves).to.equal(2);
+    await remote.resolve(request("Always", { namespace: "other" }), never, before);
+    expect(registry.resolves).to.equal(3);
+    const refused = remote.resolve(request("Always", { source: registry.source("no password") }), never, before);
+    expect(await code(refused)).to.equal("InvalidInput");
   });
 
   it("are asked for no more where the pinned one is there, and once more where another is", async () => {
@@ -264,10 +337,11 @@ describe("WASM modules from behind the network", () => {
     let checks = 0;
     const key = (fingerprint: string, isGood: boolean) => ({
       key: {
-        fingerprint,
+        fingerprints: ["unused", fingerprint],
         check: () => {
           checks += 1;
           if (!isGood) throw new MillraceError("InvalidInput", "not signed");
+          return fingerprint;
         },
       },
     });

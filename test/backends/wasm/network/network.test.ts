@@ -65,6 +65,14 @@ describe("the network of modules", () => {
     expect(other.message).to.include("evil.test");
   });
 
+  it("says of a port that speaks no TLS that it does not, in one line", async () => {
+    await using server = await startHttpServer(hello);
+    const error = await rejection(once(loopback, (network) => get(network, `https://modules.test:${server.port}/`)));
+    expect(error.code).to.equal("Unavailable");
+    expect(error.message).to.include("no TLS").and.include("http://").and.include("--insecure-registry");
+    expect(error.message).not.to.match(/\n|openssl|SSL routines/);
+  });
+
   it("trusts what the platform trusts, also besides an authority of its own", async () => {
     await using server = await startHttpsServer(hello);
     const before = getCACertificates("default");

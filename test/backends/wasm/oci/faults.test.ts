@@ -102,7 +102,9 @@ describe("an OCI registry behind what lies, breaks and dawdles", () => {
       await drip(response, answer.body, 20);
       return true;
     };
-    await expectFailure("Unavailable", "within 300 ms", ofBlobs(slowly), { layerTimeoutMs: 300 });
+    await expectFailure("Unavailable", "too slowly", ofBlobs(slowly), {
+      layerPace: { graceMs: 300, bytesPerSecond: 1_000 },
+    });
     await expectFailure("Unavailable", "within 300 ms", ofManifests(slowly), { manifestTimeoutMs: 300 });
   });
 
@@ -298,7 +300,10 @@ describe("an OCI registry behind what lies, breaks and dawdles", () => {
         response.end('{"token":"t"}');
       });
       const { host } = new URL(foreign.endpoint);
-      await expectFailure("InvalidInput", "plain http", challenge(`Bearer realm="http://${host}/token"`));
+      const plain = await expectFailure("InvalidInput", "plain http", challenge(`Bearer realm="http://${host}/token"`));
+      expect(plain.message).to.match(
+        /^spec\.wasm\.source\.oci: .* has its tokens made out by the authorization server http:/,
+      );
       await expectFailure("SandboxViolation", "127.0.0.1", challenge(`Bearer realm="https://${host}/token"`));
       expect(foreign.connections()).to.equal(0);
       // Even a token that the registry then does not take is asked for once.
@@ -390,6 +395,8 @@ describe("an OCI registry behind what lies, breaks and dawdles", () => {
       expect((await expectFailure("Unavailable", "429", asking("7"))).retryAfterMs).to.equal(7000);
       expect((await failing(asking(new Date(now + 90_000).toUTCString()))).retryAfterMs).to.equal(90_000);
       expect((await failing(asking("soon"))).retryAfterMs).to.equal(undefined);
+      const busy = await failing(ofManifests(answers(503, { "retry-after": "7" }, "")));
+      expect(busy).to.include({ code: "Unavailable", retryAfterMs: 7000 });
     });
   });
 });

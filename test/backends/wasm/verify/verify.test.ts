@@ -5,6 +5,7 @@ import fc from "fast-check";
 import { type FoundSignatures, requireSignature } from "../../../../backends/wasm/verify/check.ts";
 import { verifyDetached } from "../../../../backends/wasm/verify/detached.ts";
 import { type PublicKey, parsePublicKey } from "../../../../backends/wasm/verify/public-key.ts";
+import { parsePublicKeys } from "../../../../backends/wasm/verify/public-keys.ts";
 import { verifySimpleSigning } from "../../../../backends/wasm/verify/simple-signing.ts";
 import { MillraceError } from "../../../../engine/errors.ts";
 
@@ -35,6 +36,16 @@ function minisign(id = randomBytes(8)) {
     text: `untrusted comment: minisign public key\n${encoded}\n`,
     key: parsePublicKey(encoded, "key"),
     sign: signed,
+  };
+}
+
+/** An ECDSA key, and what signs as openssl does. */
+function ecdsa() {
+  const { publicKey: made, privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  return {
+    text: made.export({ type: "spki", format: "pem" }).toString(),
+    key: plain(made),
+    sign: (bytes: Uint8Array) => sign("sha256", bytes, privateKey).toString("base64"),
   };
 }
 
@@ -268,7 +279,7 @@ describe("a module that must be signed", () => {
     sought: "words.wasm.minisig and words.wasm.sig",
   });
   const check = (signatures: FoundSignatures) => () =>
-    requireSignature(signatures, content, mine.key, "file words.wasm");
+    requireSignature(signatures, content, [mine.key], "file words.wasm");
 
   it("passes with one good signature among others", () => {
     check(found(mine.sign(content)))();
@@ -285,6 +296,41 @@ describe("a module that must be signed", () => {
     expect(wrong).to.throw(MillraceError).with.property("code", "InvalidInput");
   });
 
+  for (const [kind, key] of [
+    ["PEMs", () => ecdsa()],
+    ["keys of minisign", () => minisign()],
+  ] as const) {
+    it(`may be signed by any of several keys, as while one takes the place of another: ${kind}`, () => {
+      const [old, next, stranger] = [key(), key(), key()];
+      const keys = parsePublicKeys(`${old.text}${next.text}`, "key");
+      expect(keys.map(({ fingerprint }) => fingerprint)).to.deep.equal([old.key.fingerprint, next.key.fingerprint]);
+      const signer = (...files: readonly string[]) =>
+        requireSignature(found(...files), content, keys, "file words.wasm");
+      expect(signer(old.sign(content))).to.equal(keys[0]);
+      expect(signer(next.sign(content))).to.equal(keys[1]);
+      expect(signer(stranger.sign(content), next.sign(content))).to.equal(keys[1]);
+      expect(() => signer(stranger.sign(content)))
+        .to.throw(keys[0]?.name ?? "-")
+        .and.match(/ or the .*another key/);
+      expect(() => signer(old.sign(other))).to.throw("other content");
+    });
+  }
+
+  it("may be signed by no key of a list in which one is none, or that is long", () => {
+    const [one, two] = [ecdsa(), ecdsa()];
+    const read = (text: string) => () => parsePublicKeys(text, "key cosign.pub of the Secret signers");
+    expect(read(`${one.text}nonsense\n${two.text}`)).to.throw("something besides it");
+    expect(read(`${one.text}# the new one\n`)).to.throw("something besides it");
+    expect(read(`${one.text}-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----`)).to.throw(
+      /its key 2.* no PEM/,
+    );
+    expect(read(`${minisign().text}nonsense`)).to.throw(/its key 2.* neither/);
+    expect(read(one.text.repeat(4))()).to.have.length(4);
+    expect(read(one.text.repeat(5)))
+      .to.throw(MillraceError, "5 keys")
+      .with.property("code", "InvalidInput");
+  });
+
   it("may have signatures of its manifest instead", () => {
     const { publicKey: made, privateKey } = generateKeyPairSync("ed25519");
     const digest = `sha256:${"0".repeat(64)}`;
@@ -292,9 +338,9 @@ describe("a module that must be signed", () => {
     const payload = Buffer.from(JSON.stringify({ critical }));
     const signatures = [{ payload, signature: sign(null, payload, privateKey).toString("base64") }];
     const cosigned = { kind: "SimpleSigning", signatures, sought: "tag sha256-0.sig" } as const;
-    requireSignature({ ...cosigned, manifestDigest: digest }, content, plain(made), "oci words");
+    requireSignature({ ...cosigned, manifestDigest: digest }, content, [plain(made)], "oci words");
     const moved = () =>
-      requireSignature({ ...cosigned, manifestDigest: digest.replace("0", "1") }, content, plain(made), "oci words");
+      requireSignature({ ...cosigned, manifestDigest: digest.replace("0", "1") }, content, [plain(made)], "oci words");
     expect(moved).to.throw(MillraceError, "another manifest");
   });
 });

@@ -1,8 +1,11 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { PassThrough } from "node:stream";
 import { expect } from "chai";
-import { constant, directModule, end, i32, unreachable } from "../../../backends/wasm/assembler.ts";
+import { runCli } from "../../../../controller/cli/index.ts";
+import { systemPorts } from "../../../../engine/clock.ts";
+import { constant, directModule, end, i32, result, unreachable, vector } from "../../../backends/wasm/assembler.ts";
 import { type MillraceOptions, millrace } from "../../../support/millrace.ts";
 
 const fixtures = join(import.meta.dirname, "../../../fixtures/wasm");
@@ -138,6 +141,10 @@ describe("millrace wasm", function () {
       const { code, stderr } = await run(["check", "nowhere.wasm"]);
       expect(code).to.equal(2);
       expect(stderr).to.equal("error: nowhere.wasm does not exist\n");
+      expect(await run(["check", "/dev/zero"])).to.include({
+        code: 2,
+        stderr: "error: /dev/zero is no regular file\n",
+      });
     });
   });
 
@@ -168,6 +175,22 @@ describe("millrace wasm", function () {
       expect(stderr).to.include("error: TooShort: the text has 1 words, fewer than 3");
     });
 
+    it("lets no module move the cursor of who looks", async () => {
+      const text = [0, ...constant(0), end, ...vector([...Buffer.from("\u001b[2J")].map((byte) => [byte]))];
+      const told = [...constant(0), ...constant(4)];
+      const module = directModule({
+        imports: [
+          ["millrace", "set_error", [0x00, 6]],
+          ["millrace", "set_metadata", [0x00, 5]],
+        ],
+        process: [...told, ...told, 0x10, 1, ...told, ...told, ...constant(0), 0x10, 0, ...result(0, 0)],
+        data: [text],
+      });
+      const { code, stderr } = await run(["call", written("escapes.wasm", module)]);
+      expect(code).to.equal(1);
+      expect(stderr).to.include("error: \\u001b[2J: \\u001b[2J\n").and.include("metadata \\u001b[2J: \\u001b[2J\n");
+    });
+
     it("ends a module at its fuel and at its time", async () => {
       const spin = written("spin.wasm", directModule({ process: [0x03, 0x40, 0x0c, 0, end, unreachable, end] }));
       const fuelled = await run(["call", spin, "--fuel", "1000000"]);
@@ -176,6 +199,25 @@ describe("millrace wasm", function () {
       const timed = await run(["call", spin, "--fuel", "100000000000000", "--timeout", "200ms"]);
       expect(timed.code).to.equal(1);
       expect(timed.stderr).to.include("DeadlineExceeded");
+    });
+
+    it("ends as cancelled when it is interrupted, and says nothing of the module", async () => {
+      for (const command of ["call", "check"]) {
+        const stdout = new PassThrough();
+        const context = {
+          env: {},
+          cwd,
+          version: "0.0.0",
+          stdin: new PassThrough(),
+          stdout,
+          stderr: new PassThrough(),
+          ports: systemPorts,
+          interrupted: AbortSignal.abort(),
+          takeSecondInterrupt: () => AbortSignal.abort(),
+        };
+        expect(await runCli(["wasm", command, words, "--input", "x"], context), command).to.equal(130);
+        expect(stdout.read()).to.equal(null);
+      }
     });
 
     it("gives a module what its Processor would", async () => {
@@ -188,7 +230,7 @@ describe("millrace wasm", function () {
 
     it("runs a module in its own thread, where it is told to", async () => {
       const module = written("grow.wasm", directModule({ process: [...constant(1), 0x40, 0, 0xad, end] }));
-      const { code } = await run(["call", module, "--isolation", "Inline", "--fuel", "5000000"]);
+      const { code } = await run(["call", module, "--isolation", "Inline", "--fuel", "5000000", "--memory", "16Mi"]);
       expect(code).to.equal(0);
       const refused = await run(["call", module, "--isolation", "Inline"]);
       expect(refused.code).to.equal(1);
@@ -200,13 +242,31 @@ describe("millrace wasm", function () {
       ["--fuel", "0"],
       ["--timeout", "soon"],
       ["--memory", "much"],
-      ["--secret", "token"],
+      ["--memory", "5Gi"],
+      ["--secret", "s3cr3t"],
+      ["--allow-addresses", "10.0.0.0/64"],
+      ["--allow-host", "https://api.example.com"],
     ] as const) {
       it(`says what ${flag} ${value} should be`, async () => {
         const { code, stderr } = await run(["call", words, flag, value]);
         expect(code).to.equal(2);
-        expect(stderr).to.include(flag);
+        expect(stderr).to.include(flag).and.not.include("s3cr3t");
       });
+    }
+  });
+
+  it("says what is no file to take a module from", async () => {
+    for (const command of ["check", "call"]) {
+      const input = await run([command, "-"]);
+      expect(input).to.include({
+        code: 2,
+        stderr: "error: - is standard input, and a module is a file: give its path\n",
+      });
+      for (const file of [".", "/dev/zero"]) {
+        const { code, stderr } = await run([command, file]);
+        expect([code, stderr]).to.deep.equal([2, `error: ${file} is no regular file\n`]);
+      }
+      expect((await run([command, "--help"])).stdout).to.include("2: wrong usage, or a file that cannot be read.");
     }
   });
 
@@ -233,6 +293,12 @@ describe("millrace wasm", function () {
       const { code, stderr } = await run(["new", `${file}/words`, "--lang", "c"]);
       expect(code).to.equal(2);
       expect(stderr).to.equal("error: taken/words cannot be written to (ENOTDIR)\n");
+    });
+
+    it("says so where the system makes no folder", async () => {
+      const { code, stderr } = await run(["new", "/proc/words", "--lang", "c"]);
+      expect(code).to.equal(2);
+      expect(stderr).to.match(/^error: \/proc\/words cannot be written to \(E\w+\)\n$/);
     });
 
     it("writes over nothing", async () => {

@@ -16,7 +16,7 @@ export class Flights<T> {
   readonly #inAir = new Set<Flight<T>>();
 
   /** Throws what the work throws, and the signal's reason as soon as it aborts. `work` is run only if nobody else's is under way. */
-  async board(key: string, work: (signal: AbortSignal) => Promise<T>, signal: AbortSignal): Promise<T> {
+  async join(key: string, work: (signal: AbortSignal) => Promise<T>, signal: AbortSignal): Promise<T> {
     signal.throwIfAborted();
     const flight = this.#boarding.get(key) ?? this.#depart(key, work);
     return await this.#wait(key, flight, signal);
@@ -25,6 +25,12 @@ export class Flights<T> {
   /** Whether anything is under way that takes somebody on board. */
   get isBusy(): boolean {
     return this.#boarding.size > 0;
+  }
+
+  /** Gives up all that is under way, for whoever waits, and resolves when it has ended. */
+  async abort(reason: unknown): Promise<void> {
+    for (const { controller } of this.#inAir) controller.abort(reason);
+    await this.settled();
   }
 
   /** Resolves when all that is under way has ended, whichever way. */
