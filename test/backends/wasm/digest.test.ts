@@ -71,10 +71,18 @@ describe("The digest of a large WASM module", function () {
   });
 
   const host = () => `127.0.0.1:${(server.address() as AddressInfo).port}`;
-  /** Of its 64 MiB the digest takes 40 ms at once where the processor helps, and five times as much where it does not, or is shared. */
+  /**
+   * Of its 64 MiB the digest takes 40 ms at once where the processor helps, and five times as much where it does not, or is shared. The
+   * best of a few tries: a collection of garbage may fall into any turn.
+   */
   async function expectSmooth(work: () => Promise<unknown>): Promise<void> {
-    const atOnceMs = await longestTurnMs(() => Promise.resolve(sha256(large)));
-    expect(await longestTurnMs(work)).to.be.below(Math.max(25, atOnceMs * 0.75));
+    const best = async (tried: () => Promise<unknown>) => {
+      let leastMs = Number.POSITIVE_INFINITY;
+      for (let attempt = 0; attempt < 4; attempt++) leastMs = Math.min(leastMs, await longestTurnMs(tried));
+      return leastMs;
+    };
+    const atOnceMs = await best(() => Promise.resolve(sha256(large)));
+    expect(await best(work)).to.be.below(Math.max(25, atOnceMs * 0.8));
   }
 
   it("is that of the same bytes at once", async () => {
@@ -90,9 +98,10 @@ describe("The digest of a large WASM module", function () {
 
   it("holds nobody else up when it is a file's", async () => {
     await writeFile(join(root, "large.wasm"), large);
-    const source = new ModuleFiles(root, maxBytes).source("large.wasm");
-    await expectSmooth(() => source.resolve(never));
-    expect((await source.resolve(never)).version).to.equal(digest);
+    // What was looked at once is not read again as long as it is the same.
+    const source = () => new ModuleFiles(root, maxBytes).source("large.wasm");
+    await expectSmooth(() => source().resolve(never));
+    expect((await source().resolve(never)).version).to.equal(digest);
   });
 
   it("holds nobody else up when it is taken to know what a URL holds", async () => {
