@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import { text } from "node:stream/consumers";
 import { keywords } from "./keywords.ts";
 
-const port = Number(process.argv[2] ?? 47152);
+const port = Number(process.argv[2] ?? 27152);
 
 createServer((request, response) => {
   answer(request, response).catch((error: unknown) => {

@@ -8,7 +8,7 @@ interface ProcessRequest {
   readonly payload: Uint8Array;
 }
 
-const port = Number(process.argv[2] ?? 47151);
+const port = Number(process.argv[2] ?? 27151);
 const proto = join(import.meta.dirname, "../../../../backends/rpc/processor.proto");
 const definition = await load(proto, { keepCase: true, defaults: true });
 const service = definition["millrace.processor.v1.Processor"] as grpc.ServiceDefinition;
