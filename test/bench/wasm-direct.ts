@@ -7,11 +7,11 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { directAbi } from "../../backends/wasm/abis/direct.ts";
-import { type GuestRequest, noCapabilities } from "../../backends/wasm/abis/guest.ts";
+import type { GuestRequest } from "../../backends/wasm/abis/guest.ts";
 import { GuestModule } from "../../backends/wasm/abis/guest-module.ts";
 import { admit } from "../../backends/wasm/admission/admit.ts";
-import { textType } from "../../engine/payload.ts";
 import { type Bench, compare, type Row } from "./bench.ts";
+import { requestOf, unheard } from "./guest-request.ts";
 
 const bytes = new Uint8Array(readFileSync(join(import.meta.dirname, "../fixtures/wasm/reference.wasm")));
 const maxMemoryBytes = 64 * 1024 * 1024;
@@ -25,28 +25,8 @@ interface Exports {
   readonly process: (pointer: number, length: number) => bigint;
 }
 
-const unheard = { log: (): void => undefined };
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
-
-function requestOf(payload: Uint8Array): GuestRequest {
-  return {
-    payload,
-    contentType: textType,
-    metadata: {},
-    options: { behaviour: "uppercase" },
-    context: {
-      execution: { namespace: "bench", name: "run", uid: "00000000-0000-0000-0000-000000000001" },
-      step: "step",
-      attempt: 1,
-      idempotencyKey: "00000000-0000-0000-0000-000000000001/step",
-      timeoutMs: 30_000,
-    },
-    secrets: {},
-    capabilities: noCapabilities,
-    maxOutputBytes: 4 * 1024 * 1024,
-  };
-}
 
 /** Calls by hand; the functions that this behaviour never calls are there because the module imports them. */
 class ByHand {
